@@ -1,0 +1,3 @@
+"""Derivatives. Attention and embedding."""
+
+from __future__ import annotations

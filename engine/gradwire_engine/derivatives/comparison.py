@@ -1,0 +1,3 @@
+"""Derivatives. Comparisons, logic and bits."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Derivatives. Convolutions."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Derivatives. Linear algebra: products, inverses, decompositions."""
+
+from __future__ import annotations

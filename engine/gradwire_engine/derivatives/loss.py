@@ -1,0 +1,3 @@
+"""Derivatives. Losses."""
+
+from __future__ import annotations

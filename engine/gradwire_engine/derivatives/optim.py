@@ -1,0 +1,3 @@
+"""Derivatives. Optimizer updates, made in place on the server."""
+
+from __future__ import annotations

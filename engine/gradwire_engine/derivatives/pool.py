@@ -1,0 +1,3 @@
+"""Derivatives. Pooling and interpolation."""
+
+from __future__ import annotations

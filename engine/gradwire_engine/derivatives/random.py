@@ -1,0 +1,3 @@
+"""Derivatives. Random numbers, from the session's counter-based generator."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Derivatives. Special functions: gamma, error and Bessel functions."""
+
+from __future__ import annotations

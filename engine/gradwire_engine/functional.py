@@ -1,0 +1,103 @@
+"""Every op of the catalog as a function of arrays or of tensors: what derivatives are written in.
+
+``F.sin(x)`` on an array runs the kernel and nothing else; on a tensor it is recorded like any op.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from gradwire_engine.backend import DTYPE, namespace
+from gradwire_engine.registry import KERNELS
+from gradwire_engine.tensor import Tensor
+from gradwire_proto.catalog import CATALOG
+from gradwire_proto.catalog.declare import Op
+from gradwire_proto.catalog.shape import view_strides
+from gradwire_proto.spec import Spec, spec
+
+
+def __getattr__(name: str) -> Callable[..., Any]:
+    op = CATALOG.get(name)
+    if op is None:
+        raise AttributeError(f"no op is called {name!r}")
+    made = globals()[name] = _function(op)
+    return made
+
+
+def _function(op: Op) -> Callable[..., Any]:
+    params = op.params
+    defaults = [p.default for p in params]
+
+    def f(*args: Any, **kwargs: Any) -> Any:
+        values = [*args, *defaults[len(args) :]]
+        for i, p in enumerate(params):
+            if p.name in kwargs:
+                values[i] = kwargs[p.name]
+        for v in values:
+            first = v[0] if type(v) in (tuple, list) and v else v
+            if type(first) is Tensor:
+                return first.engine.apply_values(op, [tuple(x) if type(x) is list else x for x in values])
+        return run_kernel(op, values)
+
+    f.__name__ = op.name
+    f.__doc__ = op.doc
+    return f
+
+
+def run_kernel(op: Op, values: list[Any]) -> Any:
+    """The op on bare arrays: no checks, no recording, types as the array library mixes them."""
+    k = KERNELS[op.name]
+    arrays = [v for v in values if hasattr(v, "__array_priority__") or hasattr(v, "get")]
+    if not arrays:
+        arrays = [x for v in values if type(v) in (tuple, list) for x in v if hasattr(x, "dtype")]
+    xp = namespace(arrays[0])
+    if not k.spec:
+        return k.run(xp, *values)
+    results = op.infer([_spec_of(v) for v in values]).results
+    return k.run(xp, *values, spec=results[0] if len(results) == 1 and not op.returns_list else results)
+
+
+def _spec_of(v: Any) -> Any:
+    if type(v) in (tuple, list):
+        return tuple([_spec_of(x) for x in v])
+    return spec_of_array(v) if hasattr(v, "shape") else v
+
+
+def spec_of_array(a: Any) -> Spec:
+    """The spec of a dense array of this shape and type."""
+    return spec(a.shape, DTYPE[a.dtype])
+
+
+def is_complex(x: Any) -> bool:
+    return x.dtype.is_complex if type(x) is Tensor else x.dtype.kind == "c"
+
+
+def conj_real(x: Any) -> Any:
+    """The complex conjugate; a real array or tensor, and a number that is real, is its own, uncopied."""
+    if isinstance(x, complex):
+        return x.conjugate()
+    if isinstance(x, (bool, int, float)) or not is_complex(x):
+        return x
+    return __getattr__("conj_physical")(x)
+
+
+def reshape(x: Any, shape: tuple[int, ...]) -> Any:
+    """``x`` in another shape, through a copy where its memory does not read that way."""
+    if type(x) is not Tensor:
+        return x.reshape(shape)
+    if view_strides(x.spec, shape) is None:
+        x = x.engine.call("clone", x)
+    return x.engine.call("view", x, shape)
+
+
+def sum_to(g: Any, shape: tuple[int, ...]) -> Any:
+    """Undo broadcasting: ``g`` summed over the dimensions that were expanded from ``shape``."""
+    lead = g.ndim - len(shape)
+    dims = tuple(range(lead)) + tuple(
+        i + lead for i, s in enumerate(shape) if s == 1 and g.shape[i + lead] != 1
+    )
+    total = __getattr__("sum")
+    if dims:
+        g = total(g, dims, True)
+    return reshape(g, shape) if lead else g

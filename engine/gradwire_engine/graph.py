@@ -1,0 +1,327 @@
+"""The recorded graph: nodes, their edges, and what they saved.
+
+A node points at the nodes of its inputs, never at its own results, so that dropping a result frees its history.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from gradwire_engine import functional as F
+from gradwire_engine.backend import NUMPY_DTYPE
+from gradwire_engine.registry import Plan
+from gradwire_engine.tensor import Tensor
+from gradwire_proto.catalog.declare import Op
+from gradwire_proto.spec import Spec
+
+if TYPE_CHECKING:
+    from gradwire_engine.engine import Engine
+
+Edge = tuple["Node", int] | None
+FREED = (
+    "Trying to backward through the graph a second time (or directly access saved tensors after they have already "
+    "been freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). "
+    "Specify retain_graph=True if you need to backward through the graph a second time or if you need to access "
+    "saved tensors after calling backward."
+)
+
+
+class Node:
+    """A recorded operation. ``edges`` lead to where the gradients of its inputs go, ``in_specs`` tell their shapes."""
+
+    __slots__ = ("__weakref__", "edges", "engine", "hooks", "in_specs", "line", "out_specs", "retained", "seq")
+
+    def __init__(
+        self, engine: Engine, edges: tuple[Edge, ...], in_specs: tuple[Spec, ...], out_specs: tuple[Spec, ...]
+    ):
+        self.engine = engine
+        self.edges = edges
+        self.in_specs = in_specs
+        self.out_specs = out_specs
+        engine.recorded += 1
+        self.seq = engine.recorded
+        self.line = engine.line
+        """Where the client called the op: an interned location, 0 if unknown."""
+        self.hooks: dict[int, dict[int, Callable[[Tensor], Tensor | None]]] | None = None
+        """Tensor hooks by output number."""
+        self.retained: dict[int, Any] | None = None
+        """Weak references to the tensors that retain their gradient, by output number."""
+        engine.nodes += 1
+
+    def __del__(self) -> None:
+        self.engine.nodes -= 1
+
+    @property
+    def name(self) -> str:
+        raise NotImplementedError
+
+    def run(self, grads: list[Any], create_graph: bool) -> list[Any]:
+        """Gradients for the edges, from those of the outputs (None where none came).
+
+        Arrays in, arrays out, or tensors in and out under ``create_graph``.
+        """
+        raise NotImplementedError
+
+    def release(self) -> None:
+        """Drop what was saved; a later run raises torch's error."""
+
+
+class AccumulateGrad(Node):
+    """Where the graph ends: adds what arrives to ``variable.grad``."""
+
+    __slots__ = ("variable",)
+
+    def __init__(self, variable: Tensor):
+        super().__init__(variable.engine, (), (), (variable.spec,))
+        self.variable = variable
+
+    @property
+    def name(self) -> str:
+        return "torch::autograd::AccumulateGrad"
+
+    def run(self, grads: list[Any], create_graph: bool) -> list[Any]:
+        g = grads[0]
+        if g is None:
+            return []
+        t = self.variable
+        if t.grad is None:
+            if create_graph:
+                t.grad = F.clone(g)
+            else:
+                self.engine.meter.check(t.spec.nbytes)
+                t.grad = self.engine.wrap(g.copy(order="C"))
+        elif create_graph:
+            t.grad = t.grad + g
+        else:
+            t.grad.array[...] += g
+            t.grad.storage.version += 1
+        return []
+
+
+def history(t: Tensor) -> Edge:
+    """Where the gradient of ``t`` goes; for a view whose base was written to, after recording it anew."""
+    base = t.base
+    if base is not None and t.generation != base.generation and t.creation != "no_grad":
+        t.generation = base.generation
+        if base.requires_grad:
+            replayed = t.engine.replay(t.chain, base)
+            t.grad_fn, t.output_nr, t.requires_grad = replayed.grad_fn, replayed.output_nr, True
+    if t.grad_fn is not None:
+        return t.grad_fn, t.output_nr
+    if not t.requires_grad:
+        return None
+    return accumulator(t), 0
+
+
+def accumulator(t: Tensor) -> AccumulateGrad:
+    """The node that accumulates into leaf ``t``: one while anything refers to it."""
+    node = t.accumulator() if t.accumulator is not None else None
+    if node is None:
+        node = AccumulateGrad(t)
+        t.accumulator = weakref.ref(node)
+    return node
+
+
+class OpNode(Node):
+    """A recorded op with a rule. ``saved`` holds one entry for each slot of the plan."""
+
+    __slots__ = ("needs", "op", "plan", "saved", "spans")
+
+    def __init__(self, engine: Engine, op: Op, plan: Plan, needs: tuple[bool, ...], edges: tuple[Edge, ...],
+                 in_specs: tuple[Spec, ...], out_specs: tuple[Spec, ...],
+                 spans: tuple[tuple[int, int], ...] | None):  # fmt: skip
+        super().__init__(engine, edges, in_specs, out_specs)
+        self.op = op
+        self.plan = plan
+        self.needs = needs
+        self.spans = spans
+        """For each argument, which edges are its (only where lists make that differ from one each)."""
+        self.saved: list[Any] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.op.node
+
+    def save(self, values: list[Any], specs: list[Any]) -> None:
+        """Keep what the formulas need of the arguments, tensors with the version they have now."""
+        saved: list[Any] = []
+        for kind, i in self.plan.slots:
+            if kind == "input":
+                saved.append(_pack(values[i]))
+            elif kind == "value":
+                saved.append(values[i])
+            elif kind == "spec":
+                saved.append(specs[i])
+            elif kind == "result_spec":
+                saved.append(self.out_specs[i])
+            else:
+                saved.append(None)
+        self.saved = saved
+
+    def save_results(self, results: list[Tensor]) -> None:
+        """Keep what the formulas need of the results; apart, since an in-place op has them later than its arguments."""
+        saved = self.saved
+        assert saved is not None
+        for slot, (kind, i) in enumerate(self.plan.slots):
+            if kind == "result":
+                t = results[i]
+                # Not the tensor itself: it holds this node, and the cycle would outlive both.
+                saved[slot] = (t.array, t.storage, t.storage.version, t.spec, i)
+
+    def unpack(self, slot: int, create_graph: bool) -> Any:
+        """What was saved in a slot.
+
+        Raises:
+            RuntimeError: it was written to since, or freed.
+        """
+        if self.saved is None:
+            raise RuntimeError(FREED)
+        kind, i = self.plan.slots[slot]
+        s = self.saved[slot]
+        if kind == "input":
+            return _unpack(s, create_graph)
+        if kind == "result":
+            array, storage, version, spec, nr = s
+            if storage.version != version:
+                raise _modified(spec, self.name, nr, storage.version, version)
+            return Tensor(self.engine, array, spec, storage, True, self, nr) if create_graph else array
+        return s
+
+    def run(self, grads: list[Any], create_graph: bool) -> list[Any]:
+        if self.saved is None:
+            raise RuntimeError(FREED)
+        out: list[Any] = [None] * len(self.edges)
+        slots = self.plan.slots
+        for formula, where in self.plan.formulas:
+            args = []
+            for w in where:
+                kind = slots[w][0]
+                if kind == "g":
+                    args.append(grads[0])
+                elif kind == "gs":
+                    args.append([self.zeros(s, create_graph) if g is None else g
+                                 for g, s in zip(grads, self.out_specs, strict=True)])  # fmt: skip
+                elif kind == "needs":
+                    args.append(self.needs)
+                else:
+                    args.append(self.unpack(w, create_graph))
+            made = formula.run(*args)
+            if len(formula.targets) == 1:
+                made = (made,)
+            for target, g in zip(formula.targets, made, strict=True):
+                if self.spans is None:
+                    out[target] = g
+                else:
+                    a, b = self.spans[target]
+                    if g is not None and self.op.params[target].is_list:
+                        out[a:b] = g
+                    elif b > a:
+                        out[a] = g
+        return out
+
+    def zeros(self, s: Spec, create_graph: bool) -> Any:
+        z = self.engine.xp.zeros(s.shape, NUMPY_DTYPE[s.dtype])
+        return self.engine.wrap(z) if create_graph else z
+
+    def release(self) -> None:
+        self.saved = None
+
+
+def _pack(v: Any) -> Any:
+    if type(v) is Tensor:
+        return v, v.storage.version
+    if type(v) is tuple:
+        return tuple([_pack(x) for x in v])
+    return v
+
+
+def _unpack(s: Any, create_graph: bool) -> Any:
+    if type(s) is not tuple:
+        return s
+    if len(s) == 2 and type(s[0]) is Tensor:
+        t, version = s
+        if t.storage.version != version:
+            fn = t.grad_fn
+            raise _modified(t.spec, fn.name if fn else "", t.output_nr, t.storage.version, version)
+        if t.detached:
+            raise RuntimeError(
+                "Trying to use a saved tensor that has been detached in-place, i.e. with .detach_().This is not "
+                "supported, please use out-of-place `.detach()` instead"
+            )
+        return t if create_graph else t.array
+    return [_unpack(x, create_graph) for x in s]
+
+
+def _modified(spec: Spec, name: str, nr: int, now: int, then: int) -> RuntimeError:
+    made_by = f", which is output {nr} of {name.removesuffix('Backward0').removesuffix('Backward1')}," if name else ""
+    return RuntimeError(
+        "one of the variables needed for gradient computation has been modified by an inplace operation: "
+        f"[torch.{spec.dtype.legacy}Tensor {list(spec.shape)}]{made_by} is at version {now}; expected version {then} "
+        "instead. Hint: enable anomaly detection to find the operation that failed to compute its gradient, with "
+        "torch.autograd.set_detect_anomaly(True, check_nan=False)."
+    )
+
+
+class CopySlices(Node):
+    """An in-place op through a view, as the base sees it (torch's node of that name).
+
+    The gradient of the base is copied, the view's part of it goes through the op's own node and is put back, and the
+    rest passes as it is.
+    """
+
+    __slots__ = ("chain", "inner", "target")
+
+    def __init__(self, base: Tensor, view: Tensor, inner: Node, target: int):
+        first = history(base)
+        rest = tuple(e for i, e in enumerate(inner.edges) if i != target)
+        specs = tuple(s for i, s in enumerate(inner.in_specs) if i != target)
+        super().__init__(base.engine, (first, *rest), (base.spec, *specs), (base.spec,))
+        self.chain = view.chain
+        self.inner = inner
+        self.target = target
+
+    @property
+    def name(self) -> str:
+        return "torch::autograd::CopySlices"
+
+    def run(self, grads: list[Any], create_graph: bool) -> list[Any]:
+        whole = F.clone(grads[0])
+        part = self.engine.replay(self.chain, whole)
+        made = self.inner.run([F.clone(part)], create_graph)
+        g = made.pop(self.target)
+        if g is None:
+            F.zero_(part)
+        else:
+            F.copy_(part, g)
+        return [whole, *made]
+
+    def release(self) -> None:
+        self.inner.release()
+
+
+class FunctionNode(Node):
+    """A custom function whose backward runs in the client."""
+
+    __slots__ = ("function", "label")
+
+    def __init__(self, engine: Engine, label: str, function: int, edges: tuple[Edge, ...],
+                 in_specs: tuple[Spec, ...], out_specs: tuple[Spec, ...]):  # fmt: skip
+        super().__init__(engine, edges, in_specs, out_specs)
+        self.label = label
+        self.function = function
+
+    def __del__(self) -> None:
+        super().__del__()
+        self.engine.function_dropped(self.function)
+
+    @property
+    def name(self) -> str:
+        return self.label
+
+    def run(self, grads: list[Any], create_graph: bool) -> list[Any]:
+        engine = self.engine
+        tensors = [g if g is None or create_graph else engine.wrap(g) for g in grads]
+        made = engine.call_function(self, tensors, create_graph)
+        return [t if t is None or create_graph else t.array for t in made]

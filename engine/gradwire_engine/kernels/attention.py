@@ -1,0 +1,3 @@
+"""Kernels. Attention and embedding."""
+
+from __future__ import annotations

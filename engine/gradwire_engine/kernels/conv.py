@@ -1,0 +1,3 @@
+"""Kernels. Convolutions."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Kernels. Ops that make tensors from nothing but sizes and numbers."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Kernels. Linear algebra: products, inverses, decompositions."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Kernels. Losses."""
+
+from __future__ import annotations

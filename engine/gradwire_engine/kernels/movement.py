@@ -1,0 +1,28 @@
+"""Kernels of copies and conversions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradwire_engine.backend import NUMPY_DTYPE
+from gradwire_engine.registry import kernel
+
+kernel("clone", lambda xp, input: input.copy(order="C"))
+kernel("detach", lambda xp, input: input)
+
+
+@kernel("to_dtype")
+def to_dtype(xp: Any, input: Any, dtype: Any) -> Any:
+    if input.dtype.kind == "c" and not dtype.is_complex:
+        input = input.real
+    return input.astype(NUMPY_DTYPE[dtype], order="C")
+
+
+@kernel("copy_")
+def copy_(xp: Any, input: Any, src: Any) -> None:
+    input[...] = src.real if src.dtype.kind == "c" and input.dtype.kind != "c" else src
+
+
+@kernel("zero_")
+def zero_(xp: Any, input: Any) -> None:
+    input[...] = 0

@@ -1,0 +1,3 @@
+"""Kernels. Normalization: batch, layer, group, RMS."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Kernels. Optimizer updates, made in place on the server."""
+
+from __future__ import annotations

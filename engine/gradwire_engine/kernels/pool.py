@@ -1,0 +1,3 @@
+"""Kernels. Pooling and interpolation."""
+
+from __future__ import annotations

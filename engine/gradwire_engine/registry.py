@@ -1,0 +1,136 @@
+"""The two tables beside the catalog: each op's kernel, and each op's derivative.
+
+    kernel("hypot", lambda xp, input, other, out=None: xp.hypot(input, other, out=out))
+    vjp("hypot", input=lambda g, result, input: g * input / result,
+                 other=lambda g, result, other: g * other / result)
+
+**A kernel** is called with the array namespace and the arguments in signature order: tensors as arrays (cast to the
+type in which the op computes), the rest as they are. It may ask by name for ``out`` (write there), ``spec`` (the
+result's :class:`Spec`, or a tuple of them) and ``rng`` (the session's generator).
+
+**A derivative** is a formula for each tensor argument; its parameters' names say what it needs, and only that is
+saved: ``g`` (gradient of the result; ``gs``, the list of them, zeros where none came, for ops with several), the op's
+arguments by name, ``result`` or a named result, ``x_spec`` for the spec of argument or result ``x`` where its numbers are not needed,
+and ``needs`` (which arguments want a gradient). It is written with operators and the functions of
+:mod:`gradwire_engine.functional`, so that it runs on bare arrays in a plain backward and on tensors under
+``create_graph``, which is what gives every higher order. A formula need not undo broadcasting, nor cast: the engine
+sums each gradient to the argument's shape and converts it to its type. None stands for zero.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from gradwire_proto.catalog import CATALOG
+from gradwire_proto.catalog.declare import Op
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    run: Callable[..., Any]
+    out: bool
+    spec: bool
+    rng: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Formula:
+    """One derivative: ``run(*slots)`` gives the gradients of the arguments ``targets``."""
+
+    run: Callable[..., Any]
+    targets: tuple[int, ...]
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to save for a set of wanted gradients, and how each formula finds it again.
+
+    ``slots`` are pairs of kind and index; ``formulas`` pair each formula with the indices of its slots.
+    """
+
+    slots: tuple[tuple[str, int], ...]
+    formulas: tuple[tuple[Formula, tuple[int, ...]], ...]
+
+
+class Rule:
+    """An op's formulas, and the plans made from them."""
+
+    __slots__ = ("formulas", "op", "plans")
+
+    def __init__(self, op: Op, formulas: tuple[Formula, ...]):
+        self.op = op
+        self.formulas = formulas
+        self.plans: dict[tuple[bool, ...], Plan] = {}
+
+    def plan(self, needs: tuple[bool, ...]) -> Plan:
+        """The plan where argument i (in signature order) wants a gradient if ``needs[i]``."""
+        found = self.plans.get(needs)
+        if found is None:
+            slots: list[tuple[str, int]] = []
+            formulas = []
+            for f in self.formulas:
+                if not any(needs[t] for t in f.targets):
+                    continue
+                where = [self._source(n) for n in f.names]
+                for w in where:
+                    if w not in slots:
+                        slots.append(w)
+                formulas.append((f, tuple(slots.index(w) for w in where)))
+            found = self.plans[needs] = Plan(tuple(slots), tuple(formulas))
+        return found
+
+    def _source(self, name: str) -> tuple[str, int]:
+        if name in ("g", "gs", "needs"):
+            return name, 0
+        params = [p.name for p in self.op.params]
+        results = [r.name or "result" for r in self.op.results]
+        if name in params:
+            i = params.index(name)
+            return ("input" if self.op.params[i].is_tensor else "value"), i
+        if name in results:
+            return "result", results.index(name)
+        stem = name.removesuffix("_spec")
+        if stem in params:
+            return "spec", params.index(stem)
+        if stem in results:
+            return "result_spec", results.index(stem)
+        raise ValueError(f"vjp of {self.op.name}: nothing is called {name!r}")
+
+
+KERNELS: dict[str, Kernel] = {}
+RULES: dict[str, Rule] = {}
+
+
+def kernel(name: str, run: Callable[..., Any] | None = None) -> Any:
+    """Register the kernel of an op; without ``run``, a decorator."""
+    if run is None:
+        return lambda f: kernel(name, f) or f
+    if name not in CATALOG:
+        raise ValueError(f"kernel of an op that is not in the catalog: {name}")
+    asks = inspect.signature(run).parameters
+    KERNELS[name] = Kernel(run, "out" in asks, "spec" in asks, "rng" in asks)
+    return None
+
+
+def vjp(name: str, joint: Callable[..., Any] | None = None, /, **formulas: Callable[..., Any]) -> None:
+    """Register the derivative of an op: a formula an argument, or one that returns a tuple for all tensor arguments.
+
+    For a list argument (``Tensor[]``) the formula returns a list.
+    """
+    op = CATALOG[name]
+    index = {p.name: i for i, p in enumerate(op.params) if p.is_tensor}
+    made = []
+    if joint is not None:
+        made.append(Formula(joint, tuple(index.values()), tuple(inspect.signature(joint).parameters)))
+    for arg, run in formulas.items():
+        if arg not in index:
+            raise ValueError(f"vjp of {name}: no tensor argument {arg!r}")
+        made.append(Formula(run, (index[arg],), tuple(inspect.signature(run).parameters)))
+    rule = RULES[name] = Rule(op, tuple(made))
+    for f in made:
+        for n in f.names:
+            rule._source(n)  # a misspelt name fails here, at import

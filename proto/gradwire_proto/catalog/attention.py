@@ -1,0 +1,3 @@
+"""Attention and embedding."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Optimizer updates, made in place on the server."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Order statistics and scans: sort, topk, median, cumulative sums."""
+
+from __future__ import annotations

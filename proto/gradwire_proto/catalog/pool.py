@@ -1,0 +1,3 @@
+"""Pooling and interpolation."""
+
+from __future__ import annotations

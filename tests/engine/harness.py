@@ -1,0 +1,179 @@
+"""Checks one op against an independent reference, and its derivatives against finite differences to second order.
+
+A family's test file holds a table of cases and one parametrized test:
+
+    CASES = [case("hypot", rand(3, 2), rand(2), ref=np.hypot), ...]
+
+    @pytest.mark.parametrize("c", CASES, ids=str)
+    def test_op(c):
+        check(c)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from gradwire_engine import Engine, Tensor, grad
+from gradwire_engine.backend import NUMPY_DTYPE
+from gradwire_proto.catalog import CATALOG
+
+STEP = 1e-6
+
+
+@dataclass
+class Case:
+    op: str
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    ref: Callable[..., Any] | None
+    order: int = 2
+    """How many derivatives to check; 0 for ops without."""
+    tol: float = 1e-5
+    label: str = field(default="")
+
+    def __str__(self) -> str:
+        return f"{self.op}{'-' + self.label if self.label else ''}"
+
+
+def case(op: str, *args: Any, ref: Callable[..., Any] | None = None, order: int = 2, tol: float = 1e-5,
+         label: str = "", **kwargs: Any) -> Case:  # fmt: skip
+    """A case: NumPy arrays become tensors (float and complex ones require grad), the rest is passed as it is.
+
+    ``ref`` takes what the op takes, arrays in place of tensors, and returns the expected result or results; leave it
+    out only for ops whose numbers are random.
+    """
+    return Case(op, args, kwargs, ref, order, tol, label)
+
+
+def rand(*shape: int, seed: int = 0, low: float = -2.0, high: float = 2.0) -> np.ndarray:
+    """Reproducible float64 numbers in a range."""
+    return np.random.default_rng(seed + 17 * len(shape)).uniform(low, high, shape)
+
+
+def crand(*shape: int, seed: int = 0) -> np.ndarray:
+    """Reproducible complex128 numbers."""
+    return rand(*shape, seed=seed) + 1j * rand(*shape, seed=seed + 1)
+
+
+def _convert(engine: Engine, v: Any, leaves: list[Tensor], wants: bool) -> Any:
+    if isinstance(v, np.ndarray):
+        t = engine.wrap(v.copy(), requires_grad=wants and v.dtype.kind in "fc")
+        if t.requires_grad:
+            leaves.append(t)
+        return t
+    if isinstance(v, (list, tuple)):
+        return tuple(_convert(engine, x, leaves, wants) for x in v)
+    return v
+
+
+def run(c: Case, engine: Engine | None = None, wants: bool = True) -> tuple[list[Tensor], list[Tensor], Engine]:
+    """Results, leaves and engine of a case."""
+    engine = engine or Engine()
+    leaves: list[Tensor] = []
+    args = [_convert(engine, a, leaves, wants) for a in c.args]
+    kwargs = {k: _convert(engine, v, leaves, wants) for k, v in c.kwargs.items()}
+    op = CATALOG[c.op]
+    if op.writes:
+        # a leaf can't be written to: work on copies, which have a history
+        args = [_copies(engine, a) if op.params[i].writes else a for i, a in enumerate(args)]
+    with np.errstate(all="ignore"):
+        return engine.apply(op, op.bind(args, kwargs, Tensor)), leaves, engine
+
+
+def _copies(engine: Engine, v: Any) -> Any:
+    return tuple(_copies(engine, x) for x in v) if isinstance(v, tuple) else engine.call("clone", v)
+
+
+def check(c: Case) -> None:
+    """Values against the reference, types and shapes against the meta rule, derivatives against differences."""
+    results, leaves, engine = run(c)
+    for r in results:
+        assert r.array.shape == r.spec.shape
+        assert r.array.dtype == NUMPY_DTYPE[r.spec.dtype]
+    if c.ref is not None:
+        plain = [[x for x in a] if isinstance(a, tuple) and any(isinstance(x, np.ndarray) for x in a) else a
+                 for a in c.args]  # fmt: skip
+        with np.errstate(all="ignore"):
+            want = c.ref(*plain, **c.kwargs)
+        want = list(want) if isinstance(want, (tuple, list)) else [want]
+        assert len(want) == len(results)
+        for r, w in zip(results, want, strict=True):
+            np.testing.assert_allclose(r.array, w, rtol=1e-9, atol=1e-11)
+    if c.order and CATALOG[c.op].differentiable and leaves:
+        _differences(c)
+
+
+def _differences(c: Case) -> None:
+    """Compare vjp(u) along a random direction with central differences; then the same for the gradient itself."""
+    rng = np.random.default_rng(5)
+
+    def like(a: np.ndarray) -> np.ndarray:
+        d = rng.standard_normal(a.shape)
+        return d + 1j * rng.standard_normal(a.shape) if a.dtype.kind == "c" else d
+
+    results, leaves, _ = run(c)
+    start = [t.array.copy() for t in leaves]
+    keep = [i for i, r in enumerate(results) if r.requires_grad]
+    assert keep, f"{c.op}: no result requires grad"
+    u = [like(results[i].array) for i in keep]
+    v = [like(a) for a in start]
+
+    def values(point: list[np.ndarray]) -> float:
+        out = _at(c, point)[0]
+        return sum(float((np.conj(w) * out[i].array).real.sum()) for i, w in zip(keep, u, strict=True))
+
+    def gradients(point: list[np.ndarray], graph: bool) -> tuple[list[Tensor | None], list[Tensor], Engine]:
+        out, ls, engine = _at(c, point)
+        with np.errstate(all="ignore"):
+            gs = grad(engine, [out[i] for i in keep], ls, [engine.wrap(w.copy()) for w in u],
+                      retain_graph=graph, create_graph=graph, allow_unused=True)  # fmt: skip
+        return gs, ls, engine
+
+    def moved(by: float) -> list[np.ndarray]:
+        return [a + by * d for a, d in zip(start, v, strict=True)]
+
+    def dot(gs: list[Any], ds: list[np.ndarray]) -> float:
+        return sum(float((np.conj(d) * g.array).real.sum()) for g, d in zip(gs, ds, strict=True) if g is not None)
+
+    numeric = (values(moved(STEP)) - values(moved(-STEP))) / (2 * STEP)
+    np.testing.assert_allclose(dot(gradients(start, False)[0], v), numeric, rtol=c.tol, atol=c.tol,
+                               err_msg=f"{c.op}: first derivative")  # fmt: skip
+    if c.order < 2:
+        return
+    gs, ls, engine = gradients(start, True)
+    np.testing.assert_allclose(dot(gs, v), numeric, rtol=c.tol, atol=c.tol, err_msg=f"{c.op}: under create_graph")
+    live = [i for i, g in enumerate(gs) if g is not None and g.requires_grad]
+    w = [like(a) for a in start]
+
+    def first(point: list[np.ndarray]) -> float:
+        made = gradients(point, False)[0]
+        return sum(float((np.conj(w[i]) * made[i].array).real.sum()) for i in range(len(w)) if made[i] is not None)
+
+    numeric = (first(moved(STEP)) - first(moved(-STEP))) / (2 * STEP)
+    if not live:
+        np.testing.assert_allclose(numeric, 0, atol=1e-4, err_msg=f"{c.op}: second derivative has no graph")
+        return
+    with np.errstate(all="ignore"):
+        hs = grad(engine, [gs[i] for i in live], ls, [engine.wrap(w[i].copy()) for i in live],
+                  retain_graph=False, create_graph=False, allow_unused=True)  # fmt: skip
+    np.testing.assert_allclose(dot(hs, v), numeric, rtol=10 * c.tol, atol=10 * c.tol,
+                               err_msg=f"{c.op}: second derivative")  # fmt: skip
+
+
+def _at(c: Case, point: list[np.ndarray]) -> tuple[list[Tensor], list[Tensor], Engine]:
+    """The case with its differentiable arrays replaced, in order."""
+    rest = list(point)
+
+    def swap(v: Any) -> Any:
+        if isinstance(v, np.ndarray) and v.dtype.kind in "fc":
+            return rest.pop(0)
+        if isinstance(v, (list, tuple)):
+            return tuple(swap(x) for x in v)
+        return v
+
+    args = tuple(swap(a) for a in c.args)
+    return run(Case(c.op, args, {k: swap(v) for k, v in c.kwargs.items()}, None, c.order))
