@@ -234,7 +234,7 @@ class Engine:
                 node.save(before, specs)
         arrays = self._arrays(op, values, inferred)
         if op.inplace_of is None:
-            self._run_writer(op, arrays)
+            self._run_writer(op, arrays, targets)
         else:
             self._run_inplace(op.inplace_of, arrays, specs, inferred, targets[0])
         for t in targets:
@@ -245,10 +245,15 @@ class Engine:
             rebase(t, node, op.writes[0])
         return targets
 
-    def _run_writer(self, op: Op, arrays: list[Any]) -> None:
-        began = perf_counter_ns()
+    def _run_writer(self, op: Op, arrays: list[Any], targets: list[Tensor]) -> None:
         k = KERNELS[op.name]
-        k.run(self.xp, *arrays, **({"rng": self.rng} if k.rng else {}))
+        kwargs: dict[str, Any] = {}
+        if k.rng:
+            kwargs["rng"] = self.rng
+        if k.grads:
+            kwargs["grads"] = [None if t.grad is None else t.grad.array for t in targets[: len(arrays[0])]]
+        began = perf_counter_ns()
+        k.run(self.xp, *arrays, **kwargs)
         self.times.setdefault((op.name, self.phase), []).append(perf_counter_ns() - began)
 
     def _run_inplace(self, op: Op, arrays: list[Any], specs: list[Any], inferred: Inferred, target: Tensor) -> None:

@@ -6,7 +6,8 @@
 
 **A kernel** is called with the array namespace and the arguments in signature order: tensors as arrays (cast to the
 type in which the op computes), the rest as they are. It may ask by name for ``out`` (write there), ``spec`` (the
-result's :class:`Spec`, or a tuple of them) and ``rng`` (the session's generator).
+result's :class:`Spec`, or a tuple of them), ``rng`` (the session's generator) and ``grads`` (of the tensors in the
+first argument, a list: their ``.grad`` as arrays, None where there is none).
 
 **A derivative** is a formula for each tensor argument; its parameters' names say what it needs, and only that is
 saved: ``g`` (gradient of the result; ``gs``, the list of them, zeros where none came, for ops with several), the op's
@@ -34,6 +35,7 @@ class Kernel:
     out: bool
     spec: bool
     rng: bool
+    grads: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +114,7 @@ def kernel(name: str, run: Callable[..., Any] | None = None) -> Any:
     if name not in CATALOG:
         raise ValueError(f"kernel of an op that is not in the catalog: {name}")
     asks = inspect.signature(run).parameters
-    KERNELS[name] = Kernel(run, "out" in asks, "spec" in asks, "rng" in asks)
+    KERNELS[name] = Kernel(run, "out" in asks, "spec" in asks, "rng" in asks, "grads" in asks)
     return None
 
 
