@@ -38,7 +38,7 @@ def special(xp: Any) -> ModuleType:
         return scipy.special
     import cupyx.scipy.special
 
-    return cupyx.scipy.special  # type: ignore[no-any-return]
+    return cupyx.scipy.special
 
 
 def linalg(xp: Any) -> ModuleType:
@@ -47,7 +47,7 @@ def linalg(xp: Any) -> ModuleType:
         return scipy.linalg
     import cupyx.scipy.linalg
 
-    return cupyx.scipy.linalg  # type: ignore[no-any-return]
+    return cupyx.scipy.linalg
 
 
 def add_at(xp: Any, target: Any, index: Any, values: Any) -> None:
@@ -92,4 +92,4 @@ def generator(xp: Any, seed: int) -> Any:
 
 def to_host(array: Any) -> np.ndarray[Any, Any]:
     """The array as a NumPy array, copied from the GPU where it lives there."""
-    return array if isinstance(array, np.ndarray) else array.get()  # type: ignore[no-any-return]
+    return array if isinstance(array, np.ndarray) else array.get()

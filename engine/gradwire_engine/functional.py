@@ -17,12 +17,16 @@ from gradwire_proto.catalog.shape import view_strides
 from gradwire_proto.spec import Spec, spec
 
 
-def __getattr__(name: str) -> Callable[..., Any]:
+def named(name: str) -> Callable[..., Any]:
+    """The op of that name as a function."""
     op = CATALOG.get(name)
     if op is None:
         raise AttributeError(f"no op is called {name!r}")
     made = globals()[name] = _function(op)
     return made
+
+
+__getattr__ = named
 
 
 def _function(op: Op) -> Callable[..., Any]:
@@ -79,7 +83,7 @@ def conj_real(x: Any) -> Any:
         return x.conjugate()
     if isinstance(x, (bool, int, float)) or not is_complex(x):
         return x
-    return __getattr__("conj_physical")(x)
+    return named("conj_physical")(x)
 
 
 def reshape(x: Any, shape: tuple[int, ...]) -> Any:
@@ -97,7 +101,7 @@ def sum_to(g: Any, shape: tuple[int, ...]) -> Any:
     dims = tuple(range(lead)) + tuple(
         i + lead for i, s in enumerate(shape) if s == 1 and g.shape[i + lead] != 1
     )
-    total = __getattr__("sum")
+    total = named("sum")
     if dims:
         g = total(g, dims, True)
     return reshape(g, shape) if lead else g

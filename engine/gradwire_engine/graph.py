@@ -178,7 +178,7 @@ class OpNode(Node):
         """
         if self.saved is None:
             raise RuntimeError(FREED)
-        kind, i = self.plan.slots[slot]
+        kind, _ = self.plan.slots[slot]
         s = self.saved[slot]
         if kind == "input":
             return _unpack(s, create_graph)

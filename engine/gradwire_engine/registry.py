@@ -11,8 +11,8 @@ first argument, a list: their ``.grad`` as arrays, None where there is none).
 
 **A derivative** is a formula for each tensor argument; its parameters' names say what it needs, and only that is
 saved: ``g`` (gradient of the result; ``gs``, the list of them, zeros where none came, for ops with several), the op's
-arguments by name, ``result`` or a named result, ``x_spec`` for the spec of argument or result ``x`` where its numbers are not needed,
-and ``needs`` (which arguments want a gradient). It is written with operators and the functions of
+arguments by name, ``result`` or a named result, ``x_spec`` for the spec of argument or result ``x`` where its numbers
+are not needed, and ``needs`` (which arguments want a gradient). It is written with operators and the functions of
 :mod:`gradwire_engine.functional`, so that it runs on bare arrays in a plain backward and on tensors under
 ``create_graph``, which is what gives every higher order. A formula need not undo broadcasting, nor cast: the engine
 sums each gradient to the argument's shape and converts it to its type. None stands for zero.
@@ -23,10 +23,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from gradwire_proto.catalog import CATALOG
 from gradwire_proto.catalog.declare import Op
+
+K = TypeVar("K", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,10 @@ KERNELS: dict[str, Kernel] = {}
 RULES: dict[str, Rule] = {}
 
 
+@overload
+def kernel(name: str) -> Callable[[K], K]: ...
+@overload
+def kernel(name: str, run: Callable[..., Any]) -> None: ...
 def kernel(name: str, run: Callable[..., Any] | None = None) -> Any:
     """Register the kernel of an op; without ``run``, a decorator."""
     if run is None:

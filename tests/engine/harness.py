@@ -90,12 +90,12 @@ def _copies(engine: Engine, v: Any) -> Any:
 
 def check(c: Case) -> None:
     """Values against the reference, types and shapes against the meta rule, derivatives against differences."""
-    results, leaves, engine = run(c)
+    results, leaves, _ = run(c)
     for r in results:
         assert r.array.shape == r.spec.shape
         assert r.array.dtype == NUMPY_DTYPE[r.spec.dtype]
     if c.ref is not None:
-        plain = [[x for x in a] if isinstance(a, tuple) and any(isinstance(x, np.ndarray) for x in a) else a
+        plain = [list(a) if isinstance(a, tuple) and any(isinstance(x, np.ndarray) for x in a) else a
                  for a in c.args]  # fmt: skip
         with np.errstate(all="ignore"):
             want = c.ref(*plain, **c.kwargs)

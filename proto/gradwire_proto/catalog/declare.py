@@ -249,9 +249,9 @@ def convert(p: Param, v: Any, tensor: type) -> tuple[bool, Any]:
     if p.kind in ("int", "float") and not isinstance(v, (tuple, list)):
         ok, one = _one(p.kind, v, tensor)
         return ok, (one,)
-    if isinstance(v, (str, bytes, dict)) or isinstance(v, tensor) or not hasattr(v, "__iter__"):
+    if isinstance(v, (str, bytes, dict, tensor)) or not hasattr(v, "__iter__"):
         return False, v
-    out = []
+    out: list[Any] = []
     for item in v:
         if item is None and p.kind == "Tensor" and p.optional:
             out.append(None)
