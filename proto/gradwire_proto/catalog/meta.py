@@ -7,8 +7,8 @@ server, before anything is allocated.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 from gradwire_proto import dtypes
 from gradwire_proto.catalog.declare import Inferred, Meta, Op
@@ -56,7 +56,24 @@ def to_float(d: DType) -> DType:
     return d if d.category >= Category.FLOAT else dtypes.DEFAULT_FLOAT
 
 
-def pointwise(result: DType | str | None = None, *, floats: bool = False, reject: Sequence[Category] = ()) -> Meta:
+class Refusal(NamedTuple):
+    """What torch raises for a category of types; ``{}`` in the text is the type's older name."""
+
+    error: type[Exception]
+    text: str
+
+
+def unmade(kernel: str, *categories: Category) -> dict[Category, Refusal]:
+    """The refusal of types that torch's ``kernel`` is not compiled for."""
+    return dict.fromkeys(categories, Refusal(NotImplementedError, f'"{kernel}" not implemented for \'{{}}\''))
+
+
+def pointwise(
+    result: DType | str | None = None,
+    *,
+    floats: bool = False,
+    reject: Sequence[Category] | Mapping[Category, Refusal] = (),
+) -> Meta:
     """The rule of an element-wise op: shapes broadcast, types promote.
 
     Tensors and ``Tensor|Scalar`` arguments take part; other numbers (``alpha``) don't.
@@ -64,7 +81,8 @@ def pointwise(result: DType | str | None = None, *, floats: bool = False, reject
     Args:
         result: the results' type where it is not the common one; ``"real"`` for a complex type's part.
         floats: integers compute and come out as floats (sin, div).
-        reject: categories the op is not made for ("not implemented for").
+        reject: categories of the common type that the op is not made for, with torch's refusal where it is not
+            that of a kernel called ``<op>_cpu``.
     """
 
     def rule(op: Op, *args: Any) -> Inferred:
@@ -72,7 +90,9 @@ def pointwise(result: DType | str | None = None, *, floats: bool = False, reject
         shape = broadcast_shapes(*[a.shape for a in parts if isinstance(a, Spec)])
         compute = common_dtype(parts)
         if compute.category in reject:
-            raise RuntimeError(f'"{op.name}_cpu" not implemented for \'{compute.legacy}\'')
+            refusals = reject if isinstance(reject, Mapping) else unmade(f"{op.name}_cpu", *reject)
+            refusal = refusals[compute.category]
+            raise refusal.error(refusal.text.format(compute.legacy))
         if floats:
             compute = to_float(compute)
         out = compute if result is None else compute.to_real() if isinstance(result, str) else result
