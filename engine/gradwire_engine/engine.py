@@ -231,6 +231,8 @@ class Engine:
             if node is not None and targets[0].is_leaf and targets[0].requires_grad:
                 raise RuntimeError(LEAF_WRITTEN)
             if node is not None:
+                if ("input", op.writes[0]) in node.plan.slots:
+                    before[op.writes[0]] = self._before_write(targets[0])
                 node.save(before, specs)
         arrays = self._arrays(op, values, inferred)
         if op.inplace_of is None:
@@ -244,6 +246,12 @@ class Engine:
             node.save_results([t])
             rebase(t, node, op.writes[0])
         return targets
+
+    def _before_write(self, t: Tensor) -> Tensor:
+        """A copy of what an op is about to overwrite, with its history, for a derivative that needs it."""
+        self.meter.check(t.spec.nbytes)
+        dense = spec(t.spec.shape, t.spec.dtype)
+        return Tensor(self, t.array.copy(order="C"), dense, None, t.requires_grad, t.grad_fn, t.output_nr)
 
     def _run_writer(self, op: Op, arrays: list[Any], targets: list[Tensor]) -> None:
         k = KERNELS[op.name]
