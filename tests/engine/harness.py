@@ -113,7 +113,7 @@ def _differences(c: Case) -> None:
 
     def like(a: np.ndarray) -> np.ndarray:
         d = rng.standard_normal(a.shape)
-        return d + 1j * rng.standard_normal(a.shape) if a.dtype.kind == "c" else d
+        return np.asarray(d + 1j * rng.standard_normal(a.shape) if a.dtype.kind == "c" else d)
 
     results, leaves, _ = run(c)
     start = [t.array.copy() for t in leaves]
@@ -134,7 +134,7 @@ def _differences(c: Case) -> None:
         return gs, ls, engine
 
     def moved(by: float) -> list[np.ndarray]:
-        return [a + by * d for a, d in zip(start, v, strict=True)]
+        return [np.asarray(a + by * d) for a, d in zip(start, v, strict=True)]
 
     def dot(gs: list[Any], ds: list[np.ndarray]) -> float:
         return sum(float((np.conj(d) * g.array).real.sum()) for g, d in zip(gs, ds, strict=True) if g is not None)
