@@ -137,7 +137,8 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
         for n, nr in only:
             captures.setdefault(n, []).append(nr)
     waiting: dict[Node, int] = {}
-    stack, seen = [s[0] for s in starts], {s[0] for s in starts}
+    seen = {s[0] for s in starts}
+    stack = list(seen)
     while stack:
         for e in stack.pop().edges:
             if e is None or (needed is not None and e[0] not in needed):
