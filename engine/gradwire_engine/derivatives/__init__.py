@@ -3,6 +3,7 @@
 from gradwire_engine.derivatives import (
     activation,
     arithmetic,
+    arrange,
     attention,
     comparison,
     conv,
@@ -16,6 +17,7 @@ from gradwire_engine.derivatives import (
     optim,
     order,
     pool,
+    products,
     random,
     reduction,
     shape,
@@ -25,6 +27,7 @@ from gradwire_engine.derivatives import (
 __all__ = [
     "activation",
     "arithmetic",
+    "arrange",
     "attention",
     "comparison",
     "conv",
@@ -38,6 +41,7 @@ __all__ = [
     "optim",
     "order",
     "pool",
+    "products",
     "random",
     "reduction",
     "shape",
