@@ -1,3 +1,68 @@
-"""Kernels. Ops that make tensors from nothing but sizes and numbers."""
+"""Kernels of ops that make tensors from nothing but sizes and numbers."""
 
 from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gradwire_engine.backend import NUMPY_DTYPE
+from gradwire_engine.registry import kernel
+from gradwire_proto.dtypes import Category
+
+
+def number(value: Any, dtype: Any) -> Any:
+    """A Python number in the form in which an array of the type takes it."""
+    if isinstance(value, complex) and not dtype.is_complex:
+        value = value.real if dtype.category is not Category.BOOL else bool(value)
+    if dtype.category is Category.INT:
+        value = int(value)
+        return value + 2 ** (8 * dtype.itemsize) if value < 0 and not dtype.is_signed else value
+    return value
+
+
+@kernel("full")
+def full(xp: Any, size: tuple[int, ...], fill_value: Any, dtype: Any) -> Any:
+    return xp.full(size, number(fill_value, dtype), NUMPY_DTYPE[dtype])
+
+
+kernel("new_full", lambda xp, input, size, fill_value: xp.full(size, fill_value, input.dtype))
+
+
+@kernel("arange")
+def arange(xp: Any, start: Any, end: Any, step: Any, dtype: Any, spec: Any) -> Any:
+    n = spec.numel
+    if dtype.category is Category.INT:
+        start, step = int(start), int(step)
+        return xp.arange(start, start + n * step, step, NUMPY_DTYPE[dtype])
+    out = xp.arange(n, dtype="float64")
+    out *= step
+    out += start
+    return out
+
+
+@kernel("linspace")
+def linspace(xp: Any, start: Any, end: Any, steps: int, dtype: Any) -> Any:
+    return xp.linspace(start, end, steps, dtype="complex128" if dtype.is_complex else "float64")
+
+
+@kernel("logspace")
+def logspace(xp: Any, start: Any, end: Any, steps: int, base: float, dtype: Any) -> Any:
+    return xp.power(base, linspace(xp, start, end, steps, dtype))
+
+
+kernel("eye", lambda xp, n, m, dtype: xp.eye(n, m, dtype=NUMPY_DTYPE[dtype]))
+
+
+def _triangle(xp: Any, rows: int, columns: int, offset: int, lower: bool, dtype: Any) -> Any:
+    # Lengths of the rows, then where each begins: no mask of the whole matrix is made.
+    ends = np.clip(np.arange(rows) + (offset + 1 if lower else offset), 0, columns)
+    lengths = ends if lower else columns - ends
+    row = np.repeat(np.arange(rows), lengths)
+    first = np.cumsum(lengths) - lengths
+    column = np.arange(len(row)) - first[row] + (0 if lower else ends[row])
+    return xp.asarray(np.stack([row, column]).astype(NUMPY_DTYPE[dtype]))
+
+
+kernel("tril_indices", lambda xp, row, col, offset, dtype: _triangle(xp, row, col, offset, True, dtype))
+kernel("triu_indices", lambda xp, row, col, offset, dtype: _triangle(xp, row, col, offset, False, dtype))

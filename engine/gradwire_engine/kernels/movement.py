@@ -26,3 +26,11 @@ def copy_(xp: Any, input: Any, src: Any) -> None:
 @kernel("zero_")
 def zero_(xp: Any, input: Any) -> None:
     input[...] = 0
+
+
+@kernel("fill")
+def fill(xp: Any, input: Any, value: Any, out: Any = None) -> Any:
+    out = xp.empty(input.shape, input.dtype) if out is None else out
+    real = isinstance(value, complex) or getattr(value, "dtype", input.dtype).kind == "c"
+    out[...] = value.real if real and out.dtype.kind != "c" else value
+    return out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gradwire_proto.catalog.creation import check_number
 from gradwire_proto.catalog.declare import Op, check_writable, op
 from gradwire_proto.catalog.meta import broadcast_shapes, same
 from gradwire_proto.spec import Spec, spec
@@ -23,11 +24,24 @@ def _copy(op: Op, input: Spec, src: Spec) -> Spec:
     return input
 
 
+def _fill(op: Op, input: Spec, value: Any) -> Spec:
+    if isinstance(value, Spec):
+        if value.ndim:
+            raise RuntimeError(
+                f"fill_ only supports 0-dimension value tensor but got tensor with {value.ndim} dimensions."
+            )
+    else:
+        check_number(value, input.dtype)
+    return spec(input.shape, input.dtype)
+
+
 op("clone(Tensor input) -> Tensor", meta=same, doc="A dense copy.")
 op("detach(Tensor(a) input) -> Tensor(a)", meta=_alias, differentiable=False,
    doc="The same memory without the history.")
 op("copy_(Tensor(a!) input, Tensor src) -> Tensor(a!)", meta=_copy, public=False, node="CopyBackwards",
    doc="Overwrites input with src, broadcast to its shape and converted to its type.")
 op("zero_(Tensor(a!) input) -> Tensor(a!)", meta=_alias, doc="Overwrites input with zeros.")
+op("fill(Tensor input, Tensor|Scalar value) -> Tensor", meta=_fill, inplace=True,
+   doc="Every element one value.")
 op("to_dtype(Tensor input, dtype dtype) -> Tensor", meta=lambda op, input, dtype: spec(input.shape, dtype),
    public=False, method=False, node="ToCopyBackward0", doc="A dense copy of another element type.")

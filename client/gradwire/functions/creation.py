@@ -1,0 +1,208 @@
+"""Tensors from sizes and numbers: zeros, full, arange, eye and their ``_like`` and ``new_`` forms."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from gradwire.dispatch import default_dtype, finish, ops
+from gradwire.export import export
+from gradwire.functions.shape import sizes
+from gradwire_proto import dtypes
+from gradwire_proto.dtypes import DType
+
+if TYPE_CHECKING:
+    from gradwire.tensor import Tensor
+
+
+def number_dtype(*values: Any) -> DType:
+    """The type that torch gives to a tensor of these numbers."""
+    kinds = {type(v.item() if hasattr(v, "item") else v) for v in values}
+    if complex in kinds:
+        return default_dtype().to_complex()
+    if float in kinds:
+        return default_dtype()
+    return dtypes.int64 if int in kinds else dtypes.bool_
+
+
+def filled(size: tuple[Any, ...], value: Any, dtype: DType | None, device: Any, requires_grad: bool,
+           out: Tensor | None = None) -> Tensor:  # fmt: skip
+    if out is not None:
+        return ops.fill_(out, value)
+    return finish(ops.full(sizes(size), value, dtype=dtype or default_dtype()), requires_grad, device)
+
+
+def _given(size: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    return (kwargs.pop("size"),) if "size" in kwargs else size
+
+
+@export("zeros")
+def zeros(*size: Any, out: Tensor | None = None, dtype: DType | None = None, layout: Any = None, device: Any = None,
+          pin_memory: bool = False, requires_grad: bool = False, **kwargs: Any) -> Tensor:  # fmt: skip
+    """A tensor of zeros."""
+    return filled(_given(size, kwargs), 0, dtype, device, requires_grad, out)
+
+
+@export("ones")
+def ones(*size: Any, out: Tensor | None = None, dtype: DType | None = None, layout: Any = None, device: Any = None,
+         pin_memory: bool = False, requires_grad: bool = False, **kwargs: Any) -> Tensor:  # fmt: skip
+    """A tensor of ones."""
+    return filled(_given(size, kwargs), 1, dtype, device, requires_grad, out)
+
+
+@export("empty")
+def empty(*size: Any, out: Tensor | None = None, dtype: DType | None = None, layout: Any = None, device: Any = None,
+          pin_memory: bool = False, requires_grad: bool = False, memory_format: Any = None,
+          **kwargs: Any) -> Tensor:  # fmt: skip
+    """A tensor whose numbers are to be overwritten (zeros, so that no one's old memory shows)."""
+    return filled(_given(size, kwargs), 0, dtype, device, requires_grad, out)
+
+
+@export("empty_strided")
+def empty_strided(size: Any, stride: Any, *, dtype: DType | None = None, layout: Any = None, device: Any = None,
+                  requires_grad: bool = False, pin_memory: bool = False) -> Tensor:  # fmt: skip
+    """A tensor whose numbers are to be overwritten; dense, whatever the strides."""
+    return filled((size,), 0, dtype, device, requires_grad)
+
+
+@export("full")
+def full(size: Any, fill_value: Any, *, out: Tensor | None = None, dtype: DType | None = None, layout: Any = None,
+         device: Any = None, pin_memory: bool = False, requires_grad: bool = False) -> Tensor:  # fmt: skip
+    """A tensor filled with a number."""
+    return filled((size,), fill_value, dtype or number_dtype(fill_value), device, requires_grad, out)
+
+
+@export("scalar_tensor")
+def scalar_tensor(s: Any, *, dtype: DType | None = None, layout: Any = None, device: Any = None,
+                  pin_memory: bool = False, requires_grad: bool = False) -> Tensor:  # fmt: skip
+    """A number as a 0-d tensor."""
+    return filled(((),), s, dtype, device, requires_grad)
+
+
+@export("zeros_like")
+def zeros_like(input: Tensor, *, dtype: DType | None = None, layout: Any = None, device: Any = None,
+               requires_grad: bool = False, memory_format: Any = None) -> Tensor:  # fmt: skip
+    """Zeros in the shape and type of ``input``."""
+    return filled((tuple(input.shape),), 0, dtype or input.dtype, device, requires_grad)
+
+
+@export("ones_like")
+def ones_like(input: Tensor, *, dtype: DType | None = None, layout: Any = None, device: Any = None,
+              requires_grad: bool = False, memory_format: Any = None) -> Tensor:  # fmt: skip
+    """Ones in the shape and type of ``input``."""
+    return filled((tuple(input.shape),), 1, dtype or input.dtype, device, requires_grad)
+
+
+@export("empty_like")
+def empty_like(input: Tensor, *, dtype: DType | None = None, layout: Any = None, device: Any = None,
+               requires_grad: bool = False, memory_format: Any = None) -> Tensor:  # fmt: skip
+    """A tensor to be overwritten, in the shape and type of ``input``."""
+    return filled((tuple(input.shape),), 0, dtype or input.dtype, device, requires_grad)
+
+
+@export("full_like")
+def full_like(input: Tensor, fill_value: Any, *, dtype: DType | None = None, layout: Any = None, device: Any = None,
+              pin_memory: bool = False, requires_grad: bool = False, memory_format: Any = None) -> Tensor:  # fmt: skip
+    """A number in the shape and type of ``input``."""
+    return filled((tuple(input.shape),), fill_value, dtype or input.dtype, device, requires_grad)
+
+
+@export("Tensor.new_zeros")
+def new_zeros(self: Tensor, *size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
+              layout: Any = None, pin_memory: bool = False, **kwargs: Any) -> Tensor:  # fmt: skip
+    """Zeros of this tensor's type."""
+    return filled(_given(size, kwargs), 0, dtype or self.dtype, device, requires_grad)
+
+
+@export("Tensor.new_ones")
+def new_ones(self: Tensor, *size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
+             layout: Any = None, pin_memory: bool = False, **kwargs: Any) -> Tensor:  # fmt: skip
+    """Ones of this tensor's type."""
+    return filled(_given(size, kwargs), 1, dtype or self.dtype, device, requires_grad)
+
+
+@export("Tensor.new_empty")
+def new_empty(self: Tensor, *size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
+              layout: Any = None, pin_memory: bool = False, **kwargs: Any) -> Tensor:  # fmt: skip
+    """A tensor of this one's type, to be overwritten."""
+    return filled(_given(size, kwargs), 0, dtype or self.dtype, device, requires_grad)
+
+
+@export("Tensor.new_empty_strided")
+def new_empty_strided(self: Tensor, size: Any, stride: Any, dtype: DType | None = None, device: Any = None,
+                      requires_grad: bool = False, layout: Any = None, pin_memory: bool = False) -> Tensor:  # fmt: skip
+    """A tensor of this one's type, to be overwritten; dense, whatever the strides."""
+    return filled((size,), 0, dtype or self.dtype, device, requires_grad)
+
+
+@export("Tensor.new_full")
+def new_full(self: Tensor, size: Any, fill_value: Any, *, dtype: DType | None = None, device: Any = None,
+             requires_grad: bool = False, layout: Any = None, pin_memory: bool = False) -> Tensor:  # fmt: skip
+    """A number in a tensor of this one's type."""
+    return filled((size,), fill_value, dtype or self.dtype, device, requires_grad)
+
+
+def _stored(made: Tensor, out: Tensor | None, requires_grad: bool, device: Any) -> Tensor:
+    return finish(made, requires_grad, device) if out is None else ops.copy_(out, made)
+
+
+@export("arange")
+def arange(start: Any = 0, end: Any = None, step: Any = 1, *, out: Tensor | None = None, dtype: DType | None = None,
+           layout: Any = None, device: Any = None, pin_memory: bool = False,
+           requires_grad: bool = False) -> Tensor:  # fmt: skip
+    """Numbers from ``start``, ``step`` apart, short of ``end``."""
+    if end is None:
+        start, end = 0, start
+    made = ops.arange(start, end, step, dtype=dtype or number_dtype(start, end, step, 0))
+    return _stored(made, out, requires_grad, device)
+
+
+@export("range")
+def range_(start: Any = 0, end: Any = None, step: Any = 1, *, out: Tensor | None = None, dtype: DType | None = None,
+           layout: Any = None, device: Any = None, pin_memory: bool = False,
+           requires_grad: bool = False) -> Tensor:  # fmt: skip
+    """Numbers from ``start``, ``step`` apart, up to and with ``end``."""
+    if end is None:
+        start, end = 0, start
+    last = start + step * int((end - start) / step) + step / 2 if step else end
+    made = ops.arange(start, last, step, dtype=dtype or default_dtype())
+    return _stored(made, out, requires_grad, device)
+
+
+@export("linspace")
+def linspace(start: Any, end: Any, steps: int, *, out: Tensor | None = None, dtype: DType | None = None,
+             layout: Any = None, device: Any = None, pin_memory: bool = False,
+             requires_grad: bool = False) -> Tensor:  # fmt: skip
+    """Numbers evenly spaced from ``start`` to ``end``."""
+    made = ops.linspace(start, end, steps, dtype=dtype or number_dtype(start, end, 0.0))
+    return _stored(made, out, requires_grad, device)
+
+
+@export("logspace")
+def logspace(start: Any, end: Any, steps: int, base: float = 10.0, *, out: Tensor | None = None,
+             dtype: DType | None = None, layout: Any = None, device: Any = None, pin_memory: bool = False,
+             requires_grad: bool = False) -> Tensor:  # fmt: skip
+    """Powers of ``base``, their exponents evenly spaced from ``start`` to ``end``."""
+    made = ops.logspace(start, end, steps, base, dtype=dtype or number_dtype(start, end, 0.0))
+    return _stored(made, out, requires_grad, device)
+
+
+@export("eye")
+def eye(n: int, m: int | None = None, *, out: Tensor | None = None, dtype: DType | None = None, layout: Any = None,
+        device: Any = None, pin_memory: bool = False, requires_grad: bool = False) -> Tensor:  # fmt: skip
+    """Ones on the diagonal, zeros elsewhere."""
+    made = ops.eye(n, n if m is None else m, dtype=dtype or default_dtype())
+    return _stored(made, out, requires_grad, device)
+
+
+@export("tril_indices")
+def tril_indices(row: int, col: int, offset: int = 0, *, dtype: DType = dtypes.int64, device: Any = None,
+                 layout: Any = None, pin_memory: bool = False) -> Tensor:  # fmt: skip
+    """Rows and columns of the elements on and below a diagonal."""
+    return finish(ops.tril_indices(row, col, offset, dtype=dtype), False, device)
+
+
+@export("triu_indices")
+def triu_indices(row: int, col: int, offset: int = 0, *, dtype: DType = dtypes.int64, device: Any = None,
+                 layout: Any = None, pin_memory: bool = False) -> Tensor:  # fmt: skip
+    """Rows and columns of the elements on and above a diagonal."""
+    return finish(ops.triu_indices(row, col, offset, dtype=dtype), False, device)
