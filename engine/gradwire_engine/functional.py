@@ -95,6 +95,10 @@ def reshape(x: Any, shape: tuple[int, ...]) -> Any:
     return x.engine.call("view", x, shape)
 
 
+def zeros_like(x: Any) -> Any:
+    return named("new_full")(x, tuple(x.shape), 0)
+
+
 def sum_to(g: Any, shape: tuple[int, ...]) -> Any:
     """Undo broadcasting: ``g`` summed over the dimensions that were expanded from ``shape``."""
     lead = g.ndim - len(shape)
