@@ -34,19 +34,24 @@ class Case:
     """How many derivatives to check; 0 for ops without."""
     tol: float = 1e-5
     label: str = field(default="")
+    constant: tuple[int, ...] = ()
+    """Positional arguments that want no gradient."""
+    results: tuple[int, ...] | None = None
+    """Which results to differentiate, where some are only for the backward."""
 
     def __str__(self) -> str:
         return f"{self.op}{'-' + self.label if self.label else ''}"
 
 
 def case(op: str, *args: Any, ref: Callable[..., Any] | None = None, order: int = 2, tol: float = 1e-5,
-         label: str = "", **kwargs: Any) -> Case:  # fmt: skip
+         label: str = "", constant: tuple[int, ...] = (), results: tuple[int, ...] | None = None,
+         **kwargs: Any) -> Case:  # fmt: skip
     """A case: NumPy arrays become tensors (float and complex ones require grad), the rest is passed as it is.
 
     ``ref`` takes what the op takes, arrays in place of tensors, and returns the expected result or results; leave it
     out only for ops whose numbers are random.
     """
-    return Case(op, args, kwargs, ref, order, tol, label)
+    return Case(op, args, kwargs, ref, order, tol, label, constant, results)
 
 
 def rand(*shape: int, seed: int = 0, low: float = -2.0, high: float = 2.0) -> np.ndarray:
@@ -74,7 +79,7 @@ def run(c: Case, engine: Engine | None = None, wants: bool = True) -> tuple[list
     """Results, leaves and engine of a case."""
     engine = engine or Engine()
     leaves: list[Tensor] = []
-    args = [_convert(engine, a, leaves, wants) for a in c.args]
+    args = [_convert(engine, a, leaves, wants and i not in c.constant) for i, a in enumerate(c.args)]
     kwargs = {k: _convert(engine, v, leaves, wants) for k, v in c.kwargs.items()}
     op = CATALOG[c.op]
     if op.writes:
@@ -117,7 +122,7 @@ def _differences(c: Case) -> None:
 
     results, leaves, _ = run(c)
     start = [t.array.copy() for t in leaves]
-    keep = [i for i, r in enumerate(results) if r.requires_grad]
+    keep = [i for i, r in enumerate(results) if r.requires_grad and (c.results is None or i in c.results)]
     assert keep, f"{c.op}: no result requires grad"
     u = [like(results[i].array) for i in keep]
     v = [like(a) for a in start]
@@ -175,5 +180,5 @@ def _at(c: Case, point: list[np.ndarray]) -> tuple[list[Tensor], list[Tensor], E
             return tuple(swap(x) for x in v)
         return v
 
-    args = tuple(swap(a) for a in c.args)
-    return run(Case(c.op, args, {k: swap(v) for k, v in c.kwargs.items()}, None, c.order))
+    args = tuple(a if i in c.constant else swap(a) for i, a in enumerate(c.args))
+    return run(Case(c.op, args, {k: swap(v) for k, v in c.kwargs.items()}, None, c.order, constant=c.constant))

@@ -1,3 +1,161 @@
 """Kernels. Losses."""
 
 from __future__ import annotations
+
+from typing import Any
+
+from gradwire_engine.kernels.activation import wide
+from gradwire_engine.registry import kernel
+
+
+def reduce(xp: Any, loss: Any, reduction: str) -> Any:
+    """The losses as they are, their mean, or their sum."""
+    if reduction == "none":
+        return loss
+    return xp.mean(wide(xp, loss)) if reduction == "mean" else xp.sum(wide(xp, loss))
+
+
+@kernel("mse_loss")
+def mse_loss(xp: Any, input: Any, target: Any, reduction: str) -> Any:
+    d = input - target
+    return reduce(xp, d * d, reduction)
+
+
+@kernel("smooth_l1_loss")
+def smooth_l1_loss(xp: Any, input: Any, target: Any, reduction: str, beta: float) -> Any:
+    d = abs(input - target)
+    return reduce(xp, xp.where(d < beta, d * d * (0.5 / beta), d - 0.5 * beta) if beta else d, reduction)
+
+
+@kernel("huber_loss")
+def huber_loss(xp: Any, input: Any, target: Any, reduction: str, delta: float) -> Any:
+    d = abs(input - target)
+    return reduce(xp, xp.where(d < delta, d * d * 0.5, (d - 0.5 * delta) * delta), reduction)
+
+
+@kernel("soft_margin_loss")
+def soft_margin_loss(xp: Any, input: Any, target: Any, reduction: str) -> Any:
+    return reduce(xp, xp.logaddexp(0, -target * input), reduction)
+
+
+@kernel("binary_cross_entropy")
+def binary_cross_entropy(xp: Any, input: Any, target: Any, weight: Any, reduction: str) -> Any:
+    for name, x in (("input", input), ("target", target)):
+        if not bool(((x >= 0) & (x <= 1)).all()):
+            raise RuntimeError(f"all elements of {name} should be between 0 and 1")
+    x = wide(xp, input)
+    loss = (target - 1) * xp.maximum(xp.log1p(-x), -100) - target * xp.maximum(xp.log(x), -100)
+    return reduce(xp, loss if weight is None else loss * weight, reduction)
+
+
+@kernel("binary_cross_entropy_with_logits")
+def binary_cross_entropy_with_logits(
+    xp: Any, input: Any, target: Any, weight: Any, pos_weight: Any, reduction: str
+) -> Any:
+    x = wide(xp, input)
+    if pos_weight is None:
+        loss = xp.maximum(x, 0) - x * target + xp.log1p(xp.exp(-abs(x)))
+    else:
+        softplus = xp.log1p(xp.exp(-abs(x))) + xp.maximum(-x, 0)
+        loss = (1 - target) * x + ((pos_weight - 1) * target + 1) * softplus
+    return reduce(xp, loss if weight is None else loss * weight, reduction)
+
+
+def _classes(xp: Any, target: Any, weight: Any, classes: int, ignore_index: int) -> tuple[Any, Any, Any]:
+    """Class indices that are safe to use, the weight of each (None if all 1), and which count (None if all).
+
+    Raises:
+        IndexError: torch's; CuPy would wrap such an index silently.
+    """
+    t = target.astype(xp.int64)
+    wrong = t.view(xp.uint64) >= classes
+    keep = None
+    if 0 <= ignore_index < classes or bool(wrong.any()):
+        keep = t != ignore_index
+        wrong &= keep
+        if bool(wrong.any()):
+            raise IndexError(f"Target {int(t[wrong][0])} is out of bounds.")
+        t = xp.where(keep, t, 0)
+    w = None if weight is None else weight[t]
+    if keep is not None:
+        w = keep if w is None else xp.where(keep, w, 0)
+    return t, w, keep
+
+
+def _batched(input: Any, target: Any) -> tuple[Any, Any]:
+    """Scores as (N, C, ...) and class indices as (N, ...)."""
+    if input.ndim == 1:
+        return input[None], target.reshape(1)
+    return input, target.reshape(input.shape[:1] + input.shape[2:])
+
+
+def _at(xp: Any, t: Any) -> tuple[Any, ...]:
+    """The index of each target's score in an array of shape (N, C, ...)."""
+    grid = [xp.arange(n).reshape(n, *[1] * (t.ndim - 1 - i)) for i, n in enumerate(t.shape)]
+    return (grid[0], t, *grid[1:])
+
+
+def _summed(xp: Any, loss: Any, w: Any, keep: Any, reduction: str, shape: tuple[int, ...]) -> Any:
+    if w is not None:
+        loss = loss * w
+    if keep is not None:
+        loss = xp.where(keep, loss, 0)  # minus infinity times 0 would be nan
+    if reduction == "none":
+        return loss.reshape(shape)
+    total = xp.sum(loss)
+    return total if reduction == "sum" else total / (loss.size if w is None else xp.sum(w))
+
+
+def _shares(xp: Any, grad: Any, w: Any, t: Any, reduction: str) -> Any:
+    """The gradient of each target's loss before weighting in: 0-d where all are the same."""
+    if reduction == "none":
+        grad = grad.reshape(t.shape)
+    elif reduction == "mean":
+        grad = grad / grad.dtype.type(t.size if w is None else xp.sum(w))
+    return grad if w is None else grad * w.astype(grad.dtype)
+
+
+def nll_loss(xp: Any, input: Any, target: Any, weight: Any, reduction: str, ignore_index: int, spec: Any) -> Any:
+    x, t = _batched(input, target)
+    t, w, keep = _classes(xp, t, weight, x.shape[1], ignore_index)
+    return _summed(xp, -wide(xp, x[_at(xp, t)]), w, keep, reduction, spec.shape)
+
+
+kernel("nll_loss", nll_loss)
+kernel("nll_loss2d", nll_loss)
+
+
+@kernel("nll_loss_backward")
+def nll_loss_backward(xp: Any, grad: Any, target: Any, weight: Any, size: Any, reduction: str,
+                      ignore_index: int) -> Any:  # fmt: skip
+    made = xp.zeros(size, grad.dtype)
+    x, t = _batched(made, target)
+    t, w, _ = _classes(xp, t, weight, x.shape[1], ignore_index)
+    x[_at(xp, t)] = -_shares(xp, grad, w, t, reduction)
+    return made
+
+
+@kernel("cross_entropy")
+def cross_entropy(xp: Any, input: Any, target: Any, weight: Any, reduction: str, ignore_index: int,
+                  spec: Any) -> tuple[Any, Any]:  # fmt: skip
+    x, t = _batched(wide(xp, input), target)
+    t, w, keep = _classes(xp, t, weight, x.shape[1], ignore_index)
+    top = xp.max(x, axis=1, keepdims=True)
+    x = x - top
+    picked = x[_at(xp, t)]
+    total = xp.log(xp.sum(xp.exp(x, out=x), axis=1, keepdims=True))
+    loss = _summed(xp, total[:, 0] - picked, w, keep, reduction, spec[0].shape)
+    return loss, (total + top).reshape(spec[1].shape)
+
+
+@kernel("cross_entropy_backward")
+def cross_entropy_backward(xp: Any, grad: Any, input: Any, target: Any, weight: Any, logsumexp: Any, reduction: str,
+                           ignore_index: int) -> Any:  # fmt: skip
+    p = wide(xp, input) - logsumexp
+    xp.exp(p, out=p)
+    x, t = _batched(p, target)
+    t, w, _ = _classes(xp, t, weight, x.shape[1], ignore_index)
+    x[_at(xp, t)] -= 1
+    shares = _shares(xp, grad, w, t, reduction)
+    x *= shares if shares.ndim == 0 else shares[:, None]
+    return p
