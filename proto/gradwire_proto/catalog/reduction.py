@@ -12,7 +12,7 @@ from gradwire_proto.dtypes import DEFAULT_FLOAT, Category, DType, bool_, int64, 
 from gradwire_proto.spec import Spec, spec
 
 
-def _torch_name(op: Op) -> str:
+def torch_name(op: Op) -> str:
     """``max`` for ``max_dim`` and ``max_all``: errors name torch's function, not our primitive."""
     return op.name.removesuffix("_dim").removesuffix("_all")
 
@@ -33,7 +33,7 @@ def _extreme(unsupported: str) -> Meta:
     """amax, amin, max_all, min_all: of all elements, or over several dims."""
 
     def rule(op: Op, input: Spec, dim: Sequence[int] = (), keepdim: bool = False) -> Spec:
-        name = _torch_name(op)
+        name = torch_name(op)
         dims = wrap_dims(dim, input.ndim)
         if not input.numel and not dim:
             raise RuntimeError(
@@ -48,7 +48,7 @@ def _extreme(unsupported: str) -> Meta:
 
 
 def _extreme_dim(op: Op, input: Spec, dim: int, keepdim: bool) -> tuple[Spec, Spec]:
-    name = _torch_name(op)
+    name = torch_name(op)
     dim = wrap_dim(dim, input.ndim)
     check_nonempty(name, input, (dim,))
     if input.dtype.is_complex:
