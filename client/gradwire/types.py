@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Iterable
 from typing import Any, SupportsIndex, overload
@@ -35,7 +36,13 @@ class Size(tuple[int, ...]):
 
     def __new__(cls, sizes: Iterable[SupportsIndex] = ()) -> Size:
         """Sizes from anything iterable."""
-        return super().__new__(cls, [_size(i, s) for i, s in enumerate(sizes)])
+        given = tuple(sizes)
+        try:
+            return super().__new__(cls, map(operator.index, given))
+        except TypeError:
+            i, wrong = next((i, s) for i, s in enumerate(given) if not hasattr(s, "__index__"))
+            text = f"torch.Size() takes an iterable of 'int' (item {i} is '{type(wrong).__name__}')"
+            raise TypeError(text) from None
 
     def numel(self) -> int:
         """Elements of a tensor of these sizes."""
@@ -67,12 +74,6 @@ class Size(tuple[int, ...]):
         return tuple.__new__(Size, tuple(self) * times)
 
     __rmul__ = __mul__
-
-
-def _size(i: int, value: Any) -> int:
-    if not hasattr(value, "__index__"):
-        raise TypeError(f"torch.Size() takes an iterable of 'int' (item {i} is '{type(value).__name__}')")
-    return int(value.__index__())
 
 
 DEVICE_TYPES = (
