@@ -1,0 +1,83 @@
+"""gradwire: PyTorch's autograd as a network service, in torch's own words.
+
+>>> import gradwire as torch
+>>> x = torch.tensor([-3.0, 2.0, 5.0], requires_grad=True)
+>>> x.pow(3).sum().backward()
+>>> x.grad
+tensor([27., 12., 75.])
+
+With no server named the first call starts one; :func:`connect` names one.
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib
+import math
+import sys
+from typing import Any
+
+from gradwire import autograd as autograd
+from gradwire import bind as _bind
+from gradwire import dispatch as _dispatch
+from gradwire import types as _types
+from gradwire.autograd.grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from gradwire.errors import OutOfMemoryError
+from gradwire.printing import set_printoptions
+from gradwire.session import Session, close_all, connect, current
+from gradwire.tensor import Tensor
+from gradwire.types import Size, device, dtype, finfo, iinfo
+from gradwire_proto.errors import LinAlgError
+
+e, inf, nan, pi = math.e, math.inf, math.nan, math.pi
+strided, contiguous_format, preserve_format = "torch.strided", "torch.contiguous_format", "torch.preserve_format"
+
+for _name, _dtype in _types.DTYPES.items():
+    globals()[_name] = _dtype
+
+
+def get_default_dtype() -> dtype:
+    """The type of new floating-point tensors."""
+    return _dispatch.default_dtype()
+
+
+def set_default_dtype(d: dtype) -> None:
+    """Set the type of new floating-point tensors."""
+    if not d.is_floating_point:
+        raise TypeError("only floating-point types are supported as the default type")
+    _dispatch._defaults["float"] = d
+
+
+_bind.bind(sys.modules[__name__])
+linalg.LinAlgError = LinAlgError  # type: ignore[name-defined]  # noqa: F821 - bound just now
+from gradwire import optim as optim  # noqa: E402 - needs what was bound
+
+atexit.register(close_all)
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("testing", "draw"):
+        return importlib.import_module(f"gradwire.{name}")
+    raise AttributeError(f"module 'gradwire' has no attribute {name!r}")
+
+
+__all__ = [
+    "LinAlgError",
+    "OutOfMemoryError",
+    "Session",
+    "Size",
+    "Tensor",
+    "autograd",
+    "connect",
+    "current",
+    "device",
+    "dtype",
+    "enable_grad",
+    "finfo",
+    "iinfo",
+    "inference_mode",
+    "is_grad_enabled",
+    "no_grad",
+    "set_grad_enabled",
+    "set_printoptions",
+]

@@ -1,0 +1,218 @@
+"""torch.autograd: grad, backward, custom functions, grad modes, and the functional interface."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from gradwire.autograd.function import Function, raised, release_answers
+from gradwire.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
+from gradwire.mirror import Node, Walk
+from gradwire.session import Session
+from gradwire.tensor import Tensor
+from gradwire_proto.spec import spec
+
+Several = Tensor | Sequence[Tensor]
+NO_HISTORY = "element {} of tensors does not require grad and does not have a grad_fn"
+CYCLE = (
+    "Using backward() with create_graph=True will create a reference cycle between the parameter and its gradient which "
+    "can cause a memory leak. We recommend using autograd.grad when creating the graph to avoid this. If you have to use "
+    "this function, make sure to reset the .grad fields of your parameters to None after use to break the cycle and "
+    "avoid the leak."
+)
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("functional", "forward_ad"):
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in ("gradcheck", "gradgradcheck"):
+        return getattr(importlib.import_module(f"{__name__}.gradcheck"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def backward(tensors: Several, grad_tensors: Any = None, retain_graph: bool | None = None, create_graph: bool = False,
+             grad_variables: Any = None, inputs: Several | None = None) -> None:  # fmt: skip
+    """Add the gradients of ``tensors`` to ``.grad`` of the leaves they were made from (or of ``inputs`` alone).
+
+    Raises:
+        RuntimeError: torch's: no history, not a scalar, shapes that don't fit, a graph used twice, a saved tensor
+            written to. Where the client can't rule an error out it waits for the server; else it returns at once.
+    """
+    roots = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    if not roots:
+        return
+    grads = _gradients(roots, grad_tensors if grad_tensors is not None else grad_variables)
+    _check(roots, grads)
+    if create_graph:
+        warnings.warn(CYCLE, UserWarning, stacklevel=3)
+    only = None
+    if inputs is not None:
+        only = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+        if not only:
+            raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
+    session = roots[0]._session
+    walk = Walk([_node(t) for t in roots], session.last_write)
+    keep = create_graph if retain_graph is None else retain_graph
+    must_wait = walk.must_wait or bool(session.hooks)
+    request = session.wire.request() if must_wait else 0
+    with session.wire.lock:
+        instruction = session.instruction()
+        instruction.location = _location(session)
+        m = instruction.backward
+        m.tensors.extend([t._id for t in roots])
+        if any(g is not None for g in grads):
+            m.gradients.extend([0 if g is None else g._id for g in grads])
+        m.retain_graph, m.create_graph, m.request = keep, create_graph, request
+        if only is not None:
+            m.inputs.extend([t._id for t in only])
+    reached = walk.reached if only is None else {_node(t) for t in only}
+    for node in reached:
+        if node.leaf or only is not None:
+            node.has_grad = True
+            node.unsure = node.unsure or create_graph
+        elif node.has_grad is None:
+            node.has_grad = True
+    if request:
+        _wait(session, request)
+    if not keep:
+        walk.free()
+
+
+def grad(outputs: Several, inputs: Several, grad_outputs: Any = None, retain_graph: bool | None = None,
+         create_graph: bool = False, only_inputs: bool = True, allow_unused: bool | None = None,
+         is_grads_batched: bool = False, materialize_grads: bool = False) -> tuple[Tensor | None, ...]:  # fmt: skip
+    """The gradients of ``outputs``, summed, with respect to each of ``inputs``. ``.grad`` of nothing changes.
+
+    >>> import gradwire as torch
+    >>> x = torch.tensor([1.0, 2.0], requires_grad=True)
+    >>> torch.autograd.grad((x * x).sum(), x)
+    (tensor([2., 4.]),)
+
+    Raises:
+        RuntimeError: torch's, as for :func:`backward`, and for an input that is not part of the graph.
+    """
+    outs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    ins = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    if not ins:
+        raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
+    if materialize_grads and allow_unused is False:
+        raise ValueError(
+            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
+        )
+    if is_grads_batched:
+        return _batched(outs, ins, grad_outputs, create_graph, allow_unused, materialize_grads)
+    unused = bool(allow_unused) or materialize_grads
+    grads = _gradients(outs, grad_outputs)
+    _check(outs, grads)
+    for t in ins:
+        if not t.requires_grad:
+            raise RuntimeError("One of the differentiated Tensors does not require grad")
+    session = outs[0]._session
+    walk = Walk([_node(t) for t in outs], session.last_write)
+    nodes = [_node(t) for t in ins]
+    must_wait = walk.must_wait or bool(session.hooks) or any(n not in walk.reached for n in nodes)
+    request = session.wire.request() if must_wait else 0
+    keep = create_graph if retain_graph is None else retain_graph
+    node = Node((*walk.reached, *(_node(g) for g in grads if g is not None and g._grad_flag is not False)),
+                session.wire.sent, unsure=True) if create_graph else None  # fmt: skip
+    results: list[Tensor | None] = [
+        Tensor(session, session.new_id(), spec(t._spec.shape, t.dtype), None if create_graph else False, node)
+        for t in ins
+    ]
+    with session.wire.lock:
+        instruction = session.instruction()
+        instruction.location = _location(session)
+        m = instruction.grad
+        m.outputs.extend([t._id for t in outs])
+        m.inputs.extend([t._id for t in ins])
+        if any(g is not None for g in grads):
+            m.gradients.extend([0 if g is None else g._id for g in grads])
+        m.results.extend([r._id for r in results if r is not None])
+        m.retain_graph, m.create_graph, m.allow_unused, m.request = keep, create_graph, unused, request
+    session.wire.relieve()
+    if request:
+        defined = _wait(session, request).defined
+        results = [r if d else None for r, d in zip(results, defined, strict=True)]
+    if not keep:
+        walk.free()
+    if materialize_grads:
+        return tuple(t.new_zeros(t.shape) if r is None else r for r, t in zip(results, ins, strict=True))  # type: ignore[attr-defined]
+    return tuple(results)
+
+
+def _batched(outs: list[Tensor], ins: list[Tensor], grad_outputs: Any, create_graph: bool, allow_unused: Any,
+             materialize: bool) -> tuple[Tensor | None, ...]:  # fmt: skip
+    """One backward a row of the batch of gradients, stacked."""
+    import gradwire
+
+    several = [grad_outputs] if isinstance(grad_outputs, Tensor) else list(grad_outputs)
+    rows = [
+        grad(outs, ins, [g[i] for g in several], True, create_graph, True, allow_unused, False, materialize)
+        for i in range(several[0].shape[0])
+    ]
+    return tuple(None if c[0] is None else gradwire.stack(c) for c in zip(*rows, strict=True))
+
+
+def _gradients(roots: list[Tensor], given: Any) -> list[Tensor | None]:
+    if given is None:
+        return [None] * len(roots)
+    several = [given] if isinstance(given, Tensor) else list(given)
+    if len(several) != len(roots):
+        raise RuntimeError(f"got {len(roots)} tensors and {len(several)} gradients")
+    for g in several:
+        if g is not None and not isinstance(g, Tensor):
+            raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
+    return several
+
+
+def _check(roots: list[Tensor], grads: list[Tensor | None]) -> None:
+    """torch's refusals that need no look at the graph."""
+    for i, (t, g) in enumerate(zip(roots, grads, strict=True)):
+        t._refresh()
+        if g is not None:
+            if g._spec.shape != t._spec.shape:
+                raise RuntimeError(
+                    f"Mismatch in shape: grad_output[{i}] has a shape of {g.shape} and output[{i}] has a shape of "
+                    f"{t.shape}."
+                )
+            if g.dtype.is_complex != t.dtype.is_complex:
+                raise RuntimeError(
+                    "For complex Tensors, both grad_output and output are required to have the same dtype. Mismatch in "
+                    f"dtype: grad_output[{i}] has a dtype of {g.dtype} and output[{i}] has a dtype of {t.dtype}."
+                )
+        elif t._grad_flag is not False:
+            if t._spec.numel != 1:
+                raise RuntimeError("grad can be implicitly created only for scalar outputs")
+            if t.dtype.is_complex:
+                raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {t.dtype}")
+        if t._grad_flag is False:
+            raise RuntimeError(NO_HISTORY.format(i))
+
+
+def _node(t: Tensor) -> Node:
+    t._refresh()
+    return t._own_node()
+
+
+def _location(session: Session) -> int:
+    from gradwire.dispatch import caller
+
+    return session.wire.location(*caller())
+
+
+def _wait(session: Session, request: int) -> Any:
+    """The server's verdict; an exception of the user's own code in a callback comes out as itself."""
+    try:
+        return session.wire.wait(request).done
+    except RuntimeError:
+        mine = raised.pop(id(session), None)
+        if mine is not None:
+            raise mine from None
+        raise
+    finally:
+        release_answers(session)
+
+
+__all__ = ["Function", "backward", "enable_grad", "grad", "inference_mode", "no_grad", "set_grad_enabled"]

@@ -1,0 +1,287 @@
+"""Custom functions and the client's side of callbacks: the code of the user's that runs in the middle of backward."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+from gradwire import dispatch
+from gradwire.mirror import Node
+from gradwire.session import Session
+from gradwire.tensor import Tensor
+from gradwire_proto.codec import dtype_of
+from gradwire_proto.spec import spec
+from gradwire_proto.v1 import gradwire_pb2 as pb
+
+NO_BACKWARD = (
+    "You must implement either the backward or vjp method for your custom autograd.Function to use it with backward "
+    "mode AD."
+)
+FREED = (
+    "Trying to backward through the graph a second time (or directly access saved tensors after they have already "
+    "been freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). "
+    "Specify retain_graph=True if you need to backward through the graph a second time or if you need to access "
+    "saved tensors after calling backward."
+)
+raised: dict[int, BaseException] = {}
+"""By session, the user's exception that ended a callback: it is raised again where backward was called."""
+
+
+class Context:
+    """``ctx`` of a custom function."""
+
+    def __init__(self, function: type, needs: tuple[bool, ...]):
+        self.needs_input_grad = needs
+        self.materialize_grads = True
+        self._function = function
+        self._to_save: tuple[Any, ...] = ()
+        self._saved: list[Any] | None = []
+        self._non_differentiable: tuple[Tensor, ...] = ()
+        self._dirty: tuple[Tensor, ...] = ()
+        self._number = 0
+        self._session: Session | None = None
+
+    def save_for_backward(self, *tensors: Tensor | None) -> None:
+        """Keep tensors for backward, to be found in ``saved_tensors``."""
+        for i, t in enumerate(tensors):
+            if t is not None and not isinstance(t, Tensor):
+                raise TypeError(
+                    f"save_for_backward can only save variables, but argument {i} is of type {type(t).__name__}"
+                )
+        self._to_save = tensors
+
+    def mark_non_differentiable(self, *tensors: Tensor) -> None:
+        self._non_differentiable = tensors
+
+    def mark_dirty(self, *tensors: Tensor) -> None:
+        self._dirty = tensors
+
+    def set_materialize_grads(self, value: bool) -> None:
+        self.materialize_grads = value
+
+    @property
+    def saved_tensors(self) -> tuple[Tensor | None, ...]:
+        """What ``save_for_backward`` kept.
+
+        Raises:
+            RuntimeError: it was written to since, or freed by an earlier backward.
+        """
+        if self._saved is None:
+            raise RuntimeError(FREED)
+        out: list[Tensor | None] = []
+        for entry in self._saved:
+            if entry is None:
+                out.append(None)
+                continue
+            t, version, index = entry
+            if t._version != version:
+                raise RuntimeError(
+                    "one of the variables needed for gradient computation has been modified by an inplace operation: "
+                    f"[torch.{t.dtype.legacy}Tensor {list(t.shape)}] is at version {t._version}; expected version "
+                    f"{version} instead. Hint: enable anomaly detection to find the operation that failed to compute "
+                    "its gradient, with torch.autograd.set_detect_anomaly(True, check_nan=False)."
+                )
+            out.append(t if index is None else self._with_history(t, index))
+        return tuple(out)
+
+    def _with_history(self, t: Tensor, index: int) -> Tensor:
+        """A saved result as the function's result again: kept without its history, or it would keep itself alive."""
+        session = t._session
+        made = Tensor(session, session.new_id(), t._spec, None, Node(unsure=True), t._storage)
+        with session.wire.lock:
+            m = session.instruction().saved_result
+            m.function, m.index, m.tensor, m.result = self._number, index, t._id, made._id
+        return made
+
+    def _finish(self, inputs: Sequence[Any], outputs: list[Tensor], results: list[Tensor]) -> None:
+        saved: list[Any] = []
+        for t in self._to_save:
+            if t is None:
+                saved.append(None)
+                continue
+            index = next((i for i, o in enumerate(outputs) if o is t), None)
+            saved.append((t, t._version, index))
+        self._saved, self._to_save = saved, ()
+
+
+class Function:
+    """Base of custom functions: static ``forward(ctx, *args)`` and ``backward(ctx, *grads)``.
+
+    >>> import gradwire as torch
+    >>> class Exp(torch.autograd.Function):
+    ...     @staticmethod
+    ...     def forward(ctx, x):
+    ...         y = x.exp()
+    ...         ctx.save_for_backward(y)
+    ...         return y
+    ...     @staticmethod
+    ...     def backward(ctx, g):
+    ...         y, = ctx.saved_tensors
+    ...         return g * y
+    >>> Exp.apply(torch.zeros(2, requires_grad=True)).sum().backward()
+    """
+
+    @staticmethod
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError("You must implement the forward function for custom autograd.Function.")
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        raise NotImplementedError(NO_BACKWARD)
+
+    vjp = backward
+    setup_context: Any = None
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        raise RuntimeError(
+            "Legacy autograd function with non-static forward method is deprecated. Please use new-style autograd "
+            "function with static forward method. (Example: https://pytorch.org/docs/stable/autograd.html"
+            "#torch.autograd.Function)"
+        )
+
+    @classmethod
+    def apply(cls, *args: Any) -> Any:
+        """Run forward, and make the result part of the graph."""
+        tensors = [a for a in args if isinstance(a, Tensor)]
+        recorded = dispatch.mode.grad and any(t.requires_grad for t in tensors)
+        ctx = Context(cls, tuple(isinstance(a, Tensor) and a.requires_grad for a in args))
+        before, dispatch.mode.grad = dispatch.mode.grad, False
+        try:
+            if cls.setup_context is None:
+                made = cls.forward(ctx, *args)
+            else:
+                made = cls.forward(*args)
+                cls.setup_context(ctx, args, made)
+        finally:
+            dispatch.mode.grad = before
+        outputs = [made] if isinstance(made, Tensor) else list(made)
+        if not recorded:
+            return made
+        for t in ctx._dirty:
+            if t.is_leaf and t.requires_grad:
+                raise RuntimeError("a leaf Variable that requires grad has been used in an in-place operation.")
+        places = [i for i, o in enumerate(outputs) if isinstance(o, Tensor)]
+        plain = [outputs[i] for i in places]
+        results = _record(cls, ctx, args, tensors, plain)
+        ctx._finish(args, plain, results)
+        for i, r in zip(places, results, strict=True):
+            outputs[i] = r
+        return outputs[0] if isinstance(made, Tensor) else tuple(outputs)
+
+
+def _record(cls: type, ctx: Context, args: Sequence[Any], tensors: list[Tensor], outputs: list[Tensor]) -> list[Tensor]:
+    session = tensors[0]._session
+    node = Node(tuple(t._own_node() for t in tensors if t.requires_grad), session.wire.sent)
+    node.calls_back = True
+    skip = [i for i, o in enumerate(outputs) if any(o is n for n in ctx._non_differentiable)]
+    results = []
+    for i, o in enumerate(outputs):
+        grad = i not in skip and o.dtype.differentiable
+        r = Tensor(session, session.new_id(), o._spec, grad, node if grad else None, o._storage)
+        r._storage.used = True
+        results.append(r)
+    with session.wire.lock:
+        ctx._number = session.new_id()
+        ctx._session = session
+        session.functions[ctx._number] = ctx
+        file, line = dispatch.caller()
+        where = session.wire.location(file, line)
+        instruction = session.instruction()
+        instruction.location = where
+        m = instruction.record_function
+        m.name, m.function = f"{cls.__name__}Backward", ctx._number
+        m.inputs.extend([a._id if isinstance(a, Tensor) else 0 for a in args])
+        m.outputs.extend([o._id for o in outputs])
+        m.results.extend([r._id for r in results])
+        m.non_differentiable.extend(skip)
+    for t in ctx._dirty:
+        for o, r in zip(outputs, results, strict=True):
+            if o is t:  # written to in forward and returned: from now on it is the result
+                t._id, r._id = r._id, t._id
+                t._node, t._grad_flag, t._leaf = node, True, False
+                results[results.index(r)] = t
+    return results
+
+
+def answer(session: Session, m: pb.Callback) -> pb.Answer:
+    """Run what the server calls back for, and say what came of it."""
+    kind = m.WhichOneof("kind")
+    grads: list[Tensor | None] = []
+    for i, s in zip(m.gradients, m.specs, strict=True):
+        if not i:
+            grads.append(None)
+            continue
+        unsure = m.create_graph
+        grads.append(
+            Tensor(session, i, spec(tuple(s.shape), dtype_of(s.dtype)), None if unsure else False,
+                   Node(unsure=True) if unsure else None)
+        )  # fmt: skip
+    before, dispatch.mode.grad = dispatch.mode.grad, m.create_graph
+    session.grad_mode = m.create_graph  # as the server sets it for the callback
+    reply = pb.Answer(callback=m.id)
+    made: Sequence[Tensor | None] = ()
+    try:
+        made = _hook(session, m.hook, grads[0]) if kind == "hook" else _function(session, m.function, grads)
+    except Exception as e:
+        traceback.clear_frames(e.__traceback__)
+        raised[id(session)] = e
+        reply.error = f"{type(e).__name__}: {e}"
+    finally:
+        dispatch.mode.grad = before
+        session.grad_mode = None  # type: ignore[assignment]  # the next op says which it is
+    reply.results.extend([0 if t is None else t._id for t in made])
+    _kept.setdefault(id(session), []).extend(made)  # not freed before the server has read the answer
+    return reply
+
+
+_kept: dict[int, list[Any]] = {}
+
+
+def release_answers(session: Session) -> None:
+    """Drop what callbacks returned; called when the backward pass that asked is over."""
+    _kept.pop(id(session), None)
+
+
+def _hook(session: Session, number: int, g: Tensor | None) -> list[Tensor | None]:
+    hook = session.hooks.get(number)
+    if hook is None or g is None:
+        return [None]
+    made = hook(g)
+    if made is None:
+        return [None]
+    if not isinstance(made, Tensor):
+        raise TypeError(f"expected Variable, but hook returned '{type(made).__name__}'")
+    name = hook.__name__
+    if made.dtype is not g.dtype:
+        raise RuntimeError(
+            f"hook '{name}' has changed the type of value (was torch.{g.dtype.legacy}Tensor got "
+            f"torch.{made.dtype.legacy}Tensor)"
+        )
+    if made._spec.shape != g._spec.shape:
+        raise RuntimeError(f"hook '{name}' has changed the size of value")
+    return [made]
+
+
+def _function(session: Session, number: int, grads: list[Tensor | None]) -> list[Tensor | None]:
+    ctx: Context | None = session.functions.get(number)
+    if ctx is None:
+        raise RuntimeError(FREED)
+    cls: Any = ctx._function
+    if ctx.materialize_grads:
+        grads = [g if g is not None else None for g in grads]
+    run = cls.backward if cls.backward is not Function.backward else cls.vjp
+    made = run(ctx, *grads)
+    several = list(made) if isinstance(made, (tuple, list)) else [made]
+    wanted = len(ctx.needs_input_grad)
+    name = f"{cls.__name__}Backward"
+    while len(several) > wanted and several[-1] is None:
+        several.pop()
+    if len(several) != wanted:
+        raise RuntimeError(
+            f"function {name} returned an incorrect number of gradients (expected {wanted}, got {len(several)})"
+        )
+    for g in several:
+        if g is not None and not isinstance(g, Tensor):
+            raise RuntimeError(f"expected Variable or None (got {type(g).__name__})")
+    return [g if need else None for g, need in zip(several, ctx.needs_input_grad, strict=True)]

@@ -1,0 +1,144 @@
+"""Binds torch's names: every public op of the catalog, its aliases, and the SDK's compositions, to modules and Tensor.
+
+Runs once, when the package is imported.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+import sys
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+from gradwire import functions
+from gradwire.dispatch import call, function_of
+from gradwire.export import EXPORTS
+from gradwire.tensor import Tensor
+from gradwire_proto.catalog import CATALOG
+from gradwire_proto.catalog.declare import Op
+
+OPERATORS = {
+    "add": "+", "sub": "-", "mul": "*", "truediv": "/", "matmul": "@", "pow": "**", "floordiv": "//", "mod": "%",
+    "and": "&", "or": "|", "xor": "^", "lshift": "<<", "rshift": ">>",
+}  # fmt: skip
+NAMES = {
+    "truediv": "div", "floordiv": "floor_divide", "mod": "remainder", "and": "bitwise_and", "or": "bitwise_or",
+    "xor": "bitwise_xor", "lshift": "bitwise_left_shift", "rshift": "bitwise_right_shift",
+}  # fmt: skip
+COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
+
+
+def bind(package: ModuleType) -> None:
+    """Give the package, its submodules and Tensor their functions."""
+    for op in CATALOG.values():
+        f = function_of(op)
+        if op.public:
+            if not op.name.endswith("_") or op.inplace_of is None:
+                setattr(package, op.name, f)
+            elif _is_function(op):
+                setattr(package, op.name, f)
+            if op.method:
+                setattr(Tensor, op.name, f)
+        for alias in op.aliases:
+            _place(package, alias, f, op.method)
+        if op.inplace_of is not None and op.method:
+            for alias in op.inplace_of.aliases:
+                if "." not in alias:
+                    setattr(Tensor, f"{alias}_", f)
+    for found in pkgutil.iter_modules(functions.__path__):
+        importlib.import_module(f"{functions.__name__}.{found.name}")
+    for name, made in EXPORTS.items():
+        if name.startswith("property:Tensor."):
+            setattr(Tensor, name.removeprefix("property:Tensor."), property(made))
+        elif name.startswith("Tensor."):
+            setattr(Tensor, name.removeprefix("Tensor."), made)
+        else:
+            _place(package, name, made, False)
+    _bind_operators()
+
+
+def _is_function(op: Op) -> bool:
+    """Whether torch has an in-place op as a function, too: those of one tensor."""
+    return sum(p.is_tensor for p in op.params) == 1
+
+
+def _place(package: ModuleType, path: str, f: Callable[..., Any], method: bool) -> None:
+    """Put a function at a dotted path below the package; a plain one also on Tensor."""
+    *modules, name = path.split(".")
+    if modules == ["Tensor"]:
+        setattr(Tensor, name, f)
+        return
+    target = package
+    for m in modules:
+        inner = getattr(target, m, None)
+        if inner is None:
+            inner = ModuleType(f"{target.__name__}.{m}")
+            sys.modules[inner.__name__] = inner
+            setattr(target, m, inner)
+        target = inner
+    setattr(target, name, f)
+    if not modules and method:
+        setattr(Tensor, name, f)
+
+
+def _bind_operators() -> None:
+    from gradwire.functions.indexing import getitem, setitem
+
+    def binary(op: Op, sign: str, swapped: bool = False) -> Callable[[Any, Any], Any]:
+        def f(self: Any, other: Any) -> Any:
+            if not isinstance(other, (Tensor, int, float, complex)) and not _is_scalar(other):
+                return NotImplemented
+            return call(op, (other, self) if swapped else (self, other), {})
+
+        return f
+
+    def inplace(op: Op) -> Callable[[Any, Any], Any]:
+        def f(self: Any, other: Any) -> Any:
+            if not isinstance(other, (Tensor, int, float, complex)) and not _is_scalar(other):
+                return NotImplemented
+            return call(op, (self, other), {})
+
+        return f
+
+    for python, sign in OPERATORS.items():
+        op = CATALOG.get(NAMES.get(python, python))
+        if op is None:
+            continue
+        setattr(Tensor, f"__{python}__", binary(op, sign))
+        written = CATALOG.get(f"{op.name}_")
+        if written is not None:
+            setattr(Tensor, f"__i{python}__", inplace(written))
+    for python, name in (("add", "add"), ("mul", "mul")):
+        setattr(Tensor, f"__r{python}__", binary(CATALOG[name], ""))
+    for python, name in (("and", "bitwise_and"), ("or", "bitwise_or"), ("xor", "bitwise_xor")):
+        if name in CATALOG:
+            setattr(Tensor, f"__r{python}__", binary(CATALOG[name], ""))
+    setattr(Tensor, "__rsub__", binary(CATALOG["rsub"], ""))
+    setattr(Tensor, "__rpow__", binary(CATALOG["pow"], "", swapped=True))
+
+    def rtruediv(self: Any, other: Any) -> Any:
+        return self.reciprocal() * other
+
+    setattr(Tensor, "__rtruediv__", rtruediv)
+    for python, name in (("floordiv", "floor_divide"), ("mod", "remainder"), ("lshift", "bitwise_left_shift"),
+                         ("rshift", "bitwise_right_shift")):  # fmt: skip
+        if name in CATALOG:
+
+            def reflected(self: Any, other: Any, op: Op = CATALOG[name]) -> Any:
+                return call(op, (self.new_tensor(other), self), {})
+
+            setattr(Tensor, f"__r{python}__", reflected)
+    for name in COMPARISONS:
+        setattr(Tensor, f"__{name}__", binary(CATALOG[name], ""))
+    for python, name in (("neg", "neg"), ("abs", "abs"), ("invert", "bitwise_not")):
+        if name in CATALOG:
+            setattr(Tensor, f"__{python}__", lambda self, op=CATALOG[name]: call(op, (self,), {}))
+    setattr(Tensor, "__pos__", lambda self: self)
+    setattr(Tensor, "__getitem__", getitem)
+    setattr(Tensor, "__setitem__", setitem)
+
+
+def _is_scalar(v: Any) -> bool:
+    return hasattr(v, "dtype") and not getattr(v, "ndim", 1)

@@ -1,0 +1,60 @@
+"""A light mirror of the server's graph: who leads to whom, and nothing else.
+
+It lets the client answer without a round trip what programs ask all the time (does this require grad, has that leaf a
+gradient now) and decide when a backward may be sent without waiting for the server's verdict. Where it is not sure, it
+says so, and the client waits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+class Node:
+    """A recorded op, or a leaf."""
+
+    __slots__ = ("calls_back", "freed", "has_grad", "leaf", "parents", "seq", "unsure")
+
+    def __init__(self, parents: tuple[Node, ...] = (), seq: int = 0, leaf: bool = False, unsure: bool = False):
+        self.parents = parents
+        self.seq = seq
+        """How many instructions had been sent when it was recorded."""
+        self.leaf = leaf
+        self.freed = False
+        """A backward without ``retain_graph`` went through it."""
+        self.has_grad = False
+        """Of a leaf, or a tensor that retains its gradient: backward has reached it."""
+        self.calls_back = False
+        """A hook or a custom function of the client's sits here."""
+        self.unsure = unsure
+        """Made under ``create_graph``: the server alone knows what it leads to."""
+
+
+class Walk:
+    """What lies behind some roots.
+
+    Args:
+        last_write: when a tensor that a graph may have saved was last written to; nodes older than that may fail.
+    """
+
+    def __init__(self, roots: Iterable[Node], last_write: int):
+        self.reached: set[Node] = set()
+        self.must_wait = False
+        """The server's verdict is not certain, or code of the client's will run."""
+        stack = list(roots)
+        reached = self.reached
+        reached.update(stack)
+        while stack:
+            node = stack.pop()
+            if node.calls_back or node.freed or node.unsure or (not node.leaf and node.seq < last_write):
+                self.must_wait = True
+            for p in node.parents:
+                if p not in reached:
+                    reached.add(p)
+                    stack.append(p)
+
+    def free(self) -> None:
+        """Mark all as a backward without ``retain_graph`` leaves it."""
+        for node in self.reached:
+            if not node.leaf:
+                node.freed = True

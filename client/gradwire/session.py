@@ -1,0 +1,281 @@
+"""Sessions: a connection to a server, the ids of its tensors, and which session is current."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import grpc
+import numpy as np
+
+from gradwire import embedded
+from gradwire.errors import OutOfMemoryError
+from gradwire.wire import SERVICE, Wire, rpc_exception
+from gradwire_proto.codec import dtype_of
+from gradwire_proto.spec import Spec, spec
+from gradwire_proto.v1 import gradwire_pb2 as pb
+
+if TYPE_CHECKING:
+    from gradwire.tensor import Tensor
+
+PROTOCOL_VERSION = 1
+FREE_COUNT = 64
+"""Dropped tensors that are told to the server at once."""
+FREE_BYTES = 1 << 20
+"""Their bytes, likewise."""
+
+
+class Session:
+    """A session on a server. Made by :func:`connect`; a context manager that closes itself."""
+
+    def __init__(self, target: str, device: str = "", token: str | None = None, seed: int = 0, timeout: float = 30.0):
+        self.target = target
+        self._channel = grpc.insecure_channel(
+            target,
+            options=[
+                ("grpc.max_receive_message_length", -1),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.keepalive_time_ms", 30_000),
+                ("grpc.keepalive_timeout_ms", 10_000),
+            ],
+        )
+        self._metadata = [("authorization", f"Bearer {token}")] if token else []
+        info = self._call("GetServerInfo", pb.GetServerInfoRequest(), pb.GetServerInfoResponse, timeout)
+        if PROTOCOL_VERSION not in info.protocol_versions:
+            raise RuntimeError(
+                f"the server at {target} (version {info.version}) speaks protocol versions "
+                f"{list(info.protocol_versions)}; this client speaks {PROTOCOL_VERSION}"
+            )
+        opened = self._call(
+            "OpenSession",
+            pb.OpenSessionRequest(protocol_version=PROTOCOL_VERSION, device=device, seed=seed, client="python"),
+            pb.OpenSessionResponse,
+            timeout,
+        )
+        self.id: str = opened.session_id
+        self.device: str = opened.device
+        self.limits = opened.limits
+        self.closed = False
+        self.functions: dict[int, Any] = {}
+        """Custom functions that are part of a graph, by number."""
+        self.hooks: dict[int, Callable[[Tensor], Tensor | None]] = {}
+        self.leaves: weakref.WeakValueDictionary[int, Tensor] = weakref.WeakValueDictionary()
+        """The leaves that require grad, by id."""
+        self.last_write = 0
+        """When a tensor that a graph may have saved was last written to, as a count of instructions."""
+        self.grad_mode = True
+        """As the server has it."""
+        self._key = pb.SessionKey(session_id=opened.session_id, secret=opened.secret)
+        self._last_id = 0
+        self._dead: list[tuple[int, int]] = []
+        self._dead_bytes = 0
+        self.wire = Wire(self._channel, self._key, self._call_back, self._drop_function)
+        _sessions.add(self)
+
+    def _call(self, name: str, request: Any, response: Any, timeout: float) -> Any:
+        call = self._channel.unary_unary(f"{SERVICE}{name}", type(request).SerializeToString, response.FromString)
+        try:
+            return call(request, timeout=timeout, wait_for_ready=True, metadata=self._metadata)
+        except grpc.RpcError as e:
+            if isinstance(e, grpc.Call) and e.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise ConnectionError(f"no gradwire server answers at {self.target} within {timeout} s") from None
+            raise rpc_exception(e) from None
+
+    # ---- ids ----
+
+    def new_id(self) -> int:
+        self._last_id += 1
+        return self._last_id
+
+    def drop(self, i: int, nbytes: int) -> None:
+        """Tell the server, with the next instructions, that a tensor is not needed any more. Safe in ``__del__``."""
+        self._dead.append((i, nbytes))
+        self._dead_bytes += nbytes
+
+    def instruction(self, nbytes: int = 0) -> pb.Instruction:
+        """A fresh instruction in order; frees what was dropped before it. Call with ``wire.lock`` held.
+
+        Raises:
+            RuntimeError: the session is closed.
+        """
+        if self.closed:
+            raise RuntimeError("this gradwire session is closed")
+        dead = self._dead
+        if dead and (len(dead) >= FREE_COUNT or self._dead_bytes >= FREE_BYTES):
+            self._dead, self._dead_bytes = [], 0
+            self.wire.add().free.tensors.extend([i for i, _ in dead])
+        return self.wire.add(nbytes)
+
+    # ---- values ----
+
+    def put(self, array: np.ndarray[Any, Any], s: Spec, requires_grad: bool) -> int:
+        """Send an array; the id of its tensor."""
+        self.check_size(s)
+        array = np.asarray(array, order="C")
+        bulk = s.nbytes > self.limits.max_inline_bytes
+        with self.wire.lock:
+            i = self.new_id()
+        if bulk:
+            self.wire.upload(i, memoryview(array.reshape(-1).view(np.uint8)))
+        with self.wire.lock:
+            put = self.instruction(0 if bulk else s.nbytes).put
+            put.result = i
+            put.data.dtype = s.dtype.number
+            put.data.shape.extend(s.shape)
+            if bulk:
+                put.upload = i
+            else:
+                put.data.data = array.tobytes()
+            put.requires_grad = requires_grad
+        self.wire.relieve()
+        return i
+
+    def get(self, i: int) -> np.ndarray[Any, Any]:
+        """A tensor's contents: waits for all that leads to it.
+
+        Raises:
+            RuntimeError and others: what went wrong on the way, with the line it began at.
+        """
+        request = self.wire.request()
+        with self.wire.lock:
+            get = self.instruction().get
+            get.tensor, get.request = i, request
+        value = self.wire.wait(request).value
+        dtype = numpy_dtype(value.data.dtype)
+        if not value.download:
+            return np.frombuffer(bytearray(value.data.data), dtype).reshape(tuple(value.data.shape))
+        out: np.ndarray[Any, Any] = np.empty(tuple(value.data.shape), dtype)
+        self.wire.download(value.download, memoryview(out.reshape(-1).view(np.uint8)))
+        return out
+
+    def check_size(self, s: Spec) -> None:
+        """Raises:
+        OutOfMemoryError: no session of this server could hold it.
+        """
+        if s.nbytes > self.limits.max_bytes:
+            raise OutOfMemoryError(
+                f"gradwire out of memory. Tried to allocate {s.nbytes / 2**30:.2f} GiB. The session has a limit of "
+                f"{self.limits.max_bytes / 2**30:.2f} GiB."
+            )
+
+    def synchronize(self) -> None:
+        """Wait until all is done.
+
+        Raises:
+            RuntimeError and others: the first failure since the last time.
+        """
+        request = self.wire.request()
+        with self.wire.lock:
+            self.instruction().synchronize.request = request
+        self.wire.wait(request)
+
+    def manual_seed(self, seed: int) -> None:
+        """Restart the session's random numbers."""
+        with self.wire.lock:
+            self.instruction().seed.seed = seed % 2**64
+
+    # ---- callbacks ----
+
+    def _call_back(self, m: pb.Callback) -> pb.Answer:
+        from gradwire.autograd.function import answer
+
+        return answer(self, m)
+
+    def _drop_function(self, function: int) -> None:
+        self.functions.pop(function, None)
+
+    # ---- life ----
+
+    def close(self) -> None:
+        """End the session and free what it holds on the server."""
+        if self.closed:
+            return
+        self.wire.close()
+        self.closed = True
+        if _current_stack and self in _current_stack:
+            _current_stack.remove(self)
+        try:
+            self._call("CloseSession", pb.CloseSessionRequest(key=self._key), pb.CloseSessionResponse, 5.0)
+        except (RuntimeError, ConnectionError):
+            pass  # the server is gone, and the session with it
+        self._channel.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<gradwire.Session {self.id} on {self.target}, device {self.device}{', closed' * self.closed}>"
+
+
+_sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+_current_stack: list[Session] = []
+_default_lock = threading.Lock()
+
+
+def connect(
+    target: str | None = None, device: str = "", token: str | None = None, *, seed: int = 0, timeout: float = 30.0
+) -> Session:
+    """Open a session and make it current.
+
+    Args:
+        target: ``"host:port"`` or ``"unix:path"``; by default ``GRADWIRE_TARGET``, else an embedded server.
+        device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``; by default the server's.
+        token: a bearer token, sent with every call.
+        seed: of the session's random numbers; 0 lets the server choose.
+        timeout: seconds to wait for the server.
+
+    Raises:
+        ConnectionError: no server answers.
+        RuntimeError: it refuses the device or the protocol version.
+
+    >>> import gradwire
+    >>> with gradwire.connect() as session:
+    ...     gradwire.ones(2).sum().item()
+    2.0
+    """
+    target = target or os.environ.get("GRADWIRE_TARGET") or embedded.target()
+    session = Session(target, device, token or os.environ.get("GRADWIRE_TOKEN"), seed, timeout)
+    _current_stack.append(session)
+    return session
+
+
+def current() -> Session:
+    """The session that new tensors belong to; the first call connects as the defaults say."""
+    if not _current_stack:
+        with _default_lock:
+            if not _current_stack:
+                connect()
+    return _current_stack[-1]
+
+
+def close_all() -> None:
+    """Close every session; run when the program ends."""
+    for session in list(_sessions):
+        session.close()
+
+
+_NUMPY: dict[int, np.dtype[Any]] = {}
+
+
+def numpy_dtype(number: int) -> np.dtype[Any]:
+    """NumPy's type for a wire number; bfloat16 is ml_dtypes'."""
+    found = _NUMPY.get(number)
+    if found is None:
+        name = dtype_of(number).name
+        if name == "bfloat16":
+            import ml_dtypes
+
+            found = np.dtype(ml_dtypes.bfloat16)
+        else:
+            found = np.dtype(name)
+        _NUMPY[number] = found
+    return found
+
+
+__all__ = ["Session", "close_all", "connect", "current", "numpy_dtype", "spec"]

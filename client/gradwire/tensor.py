@@ -1,0 +1,513 @@
+"""``gradwire.Tensor``: a name for a tensor on the server, with all of torch's attributes that need no round trip.
+
+Operators, methods and properties that are ops are bound to this class when the package is imported
+(:mod:`gradwire.bind`); here is what makes a tensor a tensor.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+import weakref
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradwire import printing
+from gradwire.mirror import Node
+from gradwire.types import Size
+from gradwire.types import device as Device
+from gradwire_proto.dtypes import DType
+from gradwire_proto.spec import Spec, spec
+
+if TYPE_CHECKING:
+    from gradwire.autograd.graph import GradFn
+    from gradwire.session import Session
+
+NONLEAF_GRAD = (
+    "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't be "
+    "populated during autograd.backward(). If you indeed want the .grad field to be populated for a non-leaf Tensor, "
+    "use .retain_grad() on the non-leaf Tensor. If you access the non-leaf Tensor by mistake, make sure you access the "
+    "leaf Tensor instead. See github.com/pytorch/pytorch/pull/30531 for more information."
+)
+
+
+class Storage:
+    """What the client knows of a tensor's memory: how often it was written to, and whether a graph may have saved it."""
+
+    __slots__ = ("used", "version")
+
+    def __init__(self) -> None:
+        self.version = 0
+        self.used = False
+
+
+class Tensor:
+    """A tensor of a session. Made by ops; dropped on the server when Python drops it."""
+
+    __slots__ = (
+        "__weakref__",
+        "_base",
+        "_creation",
+        "_generation",
+        "_grad",
+        "_grad_flag",
+        "_hooks",
+        "_id",
+        "_leaf",
+        "_node",
+        "_retains",
+        "_session",
+        "_spec",
+        "_storage",
+    )
+    __array_priority__ = 1000
+
+    def __init__(
+        self, session: Session, i: int, s: Spec, grad: bool | None = False, node: Node | None = None,
+        storage: Storage | None = None,
+    ):  # fmt: skip
+        self._session = session
+        self._id = i
+        self._spec = s
+        self._grad_flag = grad
+        """Whether it requires grad; None where only the server knows."""
+        self._node = node
+        self._leaf = node is None
+        self._storage = storage or Storage()
+        self._base: Tensor | None = None
+        self._generation = 0
+        """Of a base: how often in-place ops rewrote its history; of a view: when it last looked."""
+        self._creation = ""
+        self._grad: Tensor | None = None
+        self._retains = False
+
+    def __del__(self) -> None:
+        try:
+            self._session.drop(self._id, self._spec.nbytes)
+        except AttributeError:
+            pass  # it was never made whole
+
+    # ---- what it is ----
+
+    @property
+    def shape(self) -> Size:
+        return Size(self._spec.shape)
+
+    def size(self, dim: int | None = None) -> Any:
+        """The shape, or the size of one dimension."""
+        if dim is None:
+            return self.shape
+        from gradwire_proto.catalog.meta import wrap_dim
+
+        return self._spec.shape[wrap_dim(dim, self._spec.ndim)]
+
+    @property
+    def dtype(self) -> DType:
+        return self._spec.dtype
+
+    @property
+    def device(self) -> Device:
+        return Device(self._session.device)
+
+    @property
+    def ndim(self) -> int:
+        return self._spec.ndim
+
+    def dim(self) -> int:
+        return self._spec.ndim
+
+    ndimension = dim
+
+    def numel(self) -> int:
+        return self._spec.numel
+
+    nelement = numel
+
+    def element_size(self) -> int:
+        return self._spec.dtype.itemsize
+
+    @property
+    def itemsize(self) -> int:
+        return self._spec.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self._spec.nbytes
+
+    def stride(self, dim: int | None = None) -> Any:
+        """Steps between elements in memory, counted in elements."""
+        return self._spec.strides if dim is None else self._spec.strides[dim]
+
+    def is_contiguous(self, memory_format: Any = None) -> bool:
+        return self._spec.contiguous
+
+    @property
+    def is_leaf(self) -> bool:
+        self._refresh()
+        return self._leaf or self._grad_flag is False
+
+    @property
+    def is_cuda(self) -> bool:
+        return self._session.device.startswith("cuda")
+
+    is_cpu = property(lambda self: not self.is_cuda)
+    is_sparse = property(lambda self: False)
+    is_meta = property(lambda self: False)
+    is_quantized = property(lambda self: False)
+    layout = property(lambda self: "torch.strided")
+
+    def is_floating_point(self) -> bool:
+        return self._spec.dtype.is_floating_point
+
+    def is_complex(self) -> bool:
+        return self._spec.dtype.is_complex
+
+    def is_signed(self) -> bool:
+        return self._spec.dtype.is_signed
+
+    def is_conj(self) -> bool:
+        return False
+
+    is_neg = is_conj
+
+    @property
+    def _version(self) -> int:
+        return self._storage.version
+
+    def _is_view(self) -> bool:
+        return self._base is not None
+
+    def __len__(self) -> int:
+        if not self._spec.ndim:
+            raise TypeError("len() of a 0-d tensor")
+        return self._spec.shape[0]
+
+    # ---- its values ----
+
+    def _values(self) -> np.ndarray[Any, Any]:
+        return self._session.get(self._id)
+
+    def numpy(self, *, force: bool = False) -> np.ndarray[Any, Any]:
+        """A NumPy array with the values: a copy, since the tensor is elsewhere.
+
+        Raises:
+            RuntimeError: the tensor requires grad, and not ``force``.
+        """
+        if self.requires_grad and not force:
+            raise RuntimeError(
+                "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead."
+            )
+        return self._values()
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        a = self.numpy()
+        return a if dtype is None else a.astype(dtype, copy=False)
+
+    def item(self) -> Any:
+        """The one element as a Python number."""
+        if self._spec.numel != 1:
+            raise RuntimeError(f"a Tensor with {self._spec.numel} elements cannot be converted to Scalar")
+        return self._values().reshape(()).astype(_PLAIN.get(self.dtype.name, self.dtype.name)).item()
+
+    def tolist(self) -> Any:
+        """Nested lists of Python numbers."""
+        return self._values().astype(_PLAIN.get(self.dtype.name, self.dtype.name)).tolist()
+
+    def __bool__(self) -> bool:
+        if self._spec.numel > 1:
+            raise RuntimeError("Boolean value of Tensor with more than one value is ambiguous")
+        if not self._spec.numel:
+            raise RuntimeError("Boolean value of Tensor with no values is ambiguous")
+        return bool(self._values().reshape(())[()])
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
+    def __index__(self) -> int:
+        if self.dtype.category > 1 or self._spec.ndim:
+            raise TypeError("only integer tensors of a single element can be converted to an index")
+        return int(self.item())
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self._spec.ndim:
+            raise TypeError("iteration over a 0-d tensor")
+        return iter(self.unbind(0))  # type: ignore[attr-defined]
+
+    def __contains__(self, value: Any) -> bool:
+        return bool((self == value).any())  # type: ignore[attr-defined]
+
+    def __repr__(self) -> str:
+        # A flag that only the server knows is asked for together with the history.
+        fn = self.grad_fn if not self.is_leaf else None
+        return printing.tensor_str(
+            self._values(), self.dtype, requires_grad=self.requires_grad, grad_fn=fn.name() if fn else None,
+            device=self._session.device,
+        )  # fmt: skip
+
+    def __format__(self, form: str) -> str:
+        return format(self.item(), form) if not self._spec.ndim else object.__format__(self, form)
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        if not self.is_leaf:
+            raise RuntimeError(
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the "
+                "moment.  If you were attempting to deepcopy a module, this may be because of a torch.nn.utils."
+                "weight_norm usage, see https://github.com/pytorch/pytorch/pull/103001"
+            )
+        made: Tensor = self.detach().clone().requires_grad_(self.requires_grad)
+        if self.grad is not None:
+            made.grad = copy.deepcopy(self.grad)
+        memo[id(self)] = made
+        return made
+
+    def __reduce__(self) -> Any:
+        raise TypeError("a tensor lives in its session: send tensor.detach().numpy() instead")
+
+    # ---- its place in the graph ----
+
+    def _refresh(self) -> None:
+        """Of a view: take over what in-place ops made of the base's history."""
+        base = self._base
+        if base is not None and self._generation != base._generation and self._creation != "no_grad":
+            self._generation = base._generation
+            if base._grad_flag is not False:
+                self._node = Node((base._own_node(),), self._session.wire.sent)
+                self._grad_flag, self._leaf = base._grad_flag, False
+
+    def _own_node(self) -> Node:
+        node = self._node
+        if node is None:
+            node = self._node = Node(leaf=True)
+        if self._grad_flag is None:
+            node.unsure = True
+        return node
+
+    @property
+    def requires_grad(self) -> bool:
+        self._refresh()
+        if self._grad_flag is None:
+            self._grad_flag = self._history(0).requires_grad
+        return self._grad_flag
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if value and not self.dtype.differentiable:
+            raise RuntimeError("only Tensors of floating point and complex dtype can require gradients")
+        self.requires_grad_(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Have ops on this leaf recorded, or not any more.
+
+        Raises:
+            RuntimeError: it holds no floating-point numbers, or is not a leaf.
+        """
+        if requires_grad and not self.dtype.differentiable:
+            raise RuntimeError("only Tensors of floating point dtype can require gradients")
+        if not self.is_leaf:
+            if not requires_grad:
+                raise RuntimeError(
+                    "you can only change requires_grad flags of leaf variables. If you want to use a computed variable "
+                    "in a subgraph that doesn't require differentiation use var_no_grad = var.detach()."
+                )
+            return self
+        if self.requires_grad is not requires_grad:
+            self._grad_flag = requires_grad
+            self._session.leaves[self._id] = self
+            with self._session.wire.lock:
+                m = self._session.instruction().require_grad
+                m.tensor, m.value = self._id, requires_grad
+        return self
+
+    def retain_grad(self) -> None:
+        """Keep the gradient of a tensor that is not a leaf in ``.grad``."""
+        if not self.requires_grad:
+            raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
+        if self.is_leaf:
+            return
+        self._retains = True
+        with self._session.wire.lock:
+            m = self._session.instruction().require_grad
+            m.tensor, m.retain = self._id, True
+
+    @property
+    def retains_grad(self) -> bool:
+        return self._retains
+
+    @property
+    def output_nr(self) -> int:
+        return 0
+
+    def _history(self, max_nodes: int) -> Any:
+        session = self._session
+        request = session.wire.request()
+        with session.wire.lock:
+            m = session.instruction().inspect
+            m.tensor, m.request, m.max_nodes = self._id, request, max_nodes
+        return session.wire.wait(request).history
+
+    @property
+    def grad_fn(self) -> GradFn | None:
+        """The node that made it, None for a leaf."""
+        if self.is_leaf:
+            return None
+        from gradwire.autograd.graph import grad_fn
+
+        return grad_fn(self)
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that backward accumulated, None where there is none.
+
+        Warns as torch does where the tensor is neither a leaf nor retains its gradient.
+        """
+        if not self.is_leaf and not self._retains:
+            warnings.warn(NONLEAF_GRAD, UserWarning, stacklevel=2)
+            return None
+        node = self._node
+        if self._grad is None and node is not None and node.has_grad:
+            session = self._session
+            made = Tensor(session, session.new_id(), spec(self._spec.shape, self.dtype))
+            sure = not node.unsure
+            request = 0 if sure else session.wire.request()
+            with session.wire.lock:
+                m = session.instruction().get_gradient
+                m.tensor, m.result, m.request = self._id, made._id, request
+            if request and not session.wire.wait(request).done.defined[0]:
+                node.has_grad = False
+                return None
+            if node.unsure:
+                made._grad_flag = None
+                made._node = Node(unsure=True)
+                made._leaf = False
+            self._grad = made
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: Tensor | None) -> None:
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise TypeError(
+                    f"assigned grad expected to be a Tensor or None but got grad of type {type(value).__name__}"
+                )
+            if value is self:
+                raise RuntimeError("can't assign Variable as its own grad")
+            if value._spec.shape != self._spec.shape:
+                raise RuntimeError(
+                    f"attempting to assign a gradient of size '{list(value.shape)}' to a tensor of size "
+                    f"'{list(self.shape)}'. Please ensure that the gradient and the tensor are the same size"
+                )
+            if value.dtype is not self.dtype:
+                raise RuntimeError(
+                    f"attempting to assign a gradient with dtype '{value.dtype.legacy.lower()}' to a tensor with "
+                    f"grad_dtype '{self.dtype.legacy}'. The gradient must match the tensor's grad_dtype (defaults to "
+                    "the tensor's dtype). You can set the tensor's grad_dtype attribute with a specific dtype, or None "
+                    "to allow any dtype. Set grad_dtype with caution. Diverging the dtypes of a tensor and its "
+                    "gradient may break downstream systems that assume they match."
+                )
+        elif self._grad is None and (self._node is None or not self._node.has_grad):
+            return
+        self._grad = value
+        self._own_node().has_grad = value is not None
+        with self._session.wire.lock:
+            m = self._session.instruction().set_gradient
+            m.tensor = self._id
+            m.gradient = 0 if value is None else value._id
+
+    @grad.deleter
+    def grad(self) -> None:
+        self.grad = None
+
+    def backward(self, gradient: Tensor | None = None, retain_graph: bool | None = None, create_graph: bool = False,
+                 inputs: Any = None) -> None:  # fmt: skip
+        """Add the gradients of this tensor to ``.grad`` of the leaves it was made from."""
+        from gradwire.autograd import backward
+
+        backward(self, gradient, retain_graph, create_graph, inputs=inputs)
+
+    def detach_(self) -> Tensor:
+        """Cut the tensor from its history, in place."""
+        if self._base is not None:
+            raise RuntimeError(
+                "Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel (DDP) for "
+                "training, and gradient_as_bucket_view is set as True, gradients are views of DDP buckets, and hence "
+                "detach_() cannot be called on these gradients. To fix this error, please refer to the "
+                "Optimizer.zero_grad() function in torch/optim/optimizer.py as the solution."
+            )
+        with self._session.wire.lock:
+            self._session.instruction().detach.tensor = self._id
+        if self._storage.used:
+            self._session.last_write = self._session.wire.sent + 1
+        self._node, self._grad_flag, self._leaf = None, False, True
+        return self
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
+        """Have ``hook`` see, and perhaps replace, each gradient that arrives at this tensor."""
+        if not self.requires_grad:
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+        return RemovableHandle(self, hook, False)
+
+    def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], None]) -> RemovableHandle:
+        """Have ``hook`` called with this leaf after its ``.grad`` was added to."""
+        if not self.requires_grad:
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+        if not self.is_leaf:
+            raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+        return RemovableHandle(self, hook, True)
+
+    def share_memory_(self) -> Tensor:
+        return self
+
+    def pin_memory(self) -> Tensor:
+        return self
+
+
+class RemovableHandle:
+    """What registering a hook returns; ``remove()`` takes the hook away. Also a context manager that does."""
+
+    def __init__(self, t: Tensor, hook: Callable[[Tensor], Any], post: bool):
+        session = t._session
+        self._session = session
+        me = weakref.ref(t)
+
+        def run(g: Tensor) -> Any:
+            if not post:
+                return hook(g)
+            leaf = me()
+            if leaf is not None:
+                leaf._own_node().has_grad = True
+                hook(leaf)
+            return None
+
+        run.__name__ = getattr(hook, "__name__", type(hook).__name__)
+        t._own_node().calls_back = True
+        with session.wire.lock:
+            self.id = session.new_id()
+            session.hooks[self.id] = run
+            m = session.instruction().add_hook
+            m.tensor, m.hook, m.post_accumulate = t._id, self.id, post
+
+    def remove(self) -> None:
+        if self._session.hooks.pop(self.id, None) is not None and not self._session.closed:
+            with self._session.wire.lock:
+                self._session.instruction().remove_hook.hook = self.id
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.remove()
+
+
+_PLAIN = {"bfloat16": "float32"}
+"""Types that NumPy can't turn into Python numbers, and one that it can."""

@@ -1,0 +1,283 @@
+"""What each instruction but Apply does: a table of functions of the session and the message."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from gradwire_engine import Tensor, backward, grad
+from gradwire_engine.backend import generator, to_host
+from gradwire_engine.graph import Node, history
+from gradwire_engine.tensor import Storage
+from gradwire_proto.v1 import gradwire_pb2 as pb
+from gradwire_server.errors import ClientGone
+
+if TYPE_CHECKING:
+    from gradwire_server.session import Session
+
+
+def _put(s: Session, m: pb.Put) -> None:
+    try:
+        s.check_fresh(m.result)
+        shape = tuple(m.data.shape)
+        if m.upload:
+            data = s.transfers.take_upload(m.upload)
+            s.engine.meter.check(len(data))
+            array = s.decode(shape, m.data.dtype, data, own=True)
+        else:
+            s.engine.meter.check(len(m.data.data))
+            array = s.decode(shape, m.data.dtype, m.data.data, own=False)
+        t = s.put(array, Storage(s.engine.meter, array.nbytes), False)
+        if m.requires_grad:
+            s.engine.set_requires_grad(t, True)
+        s.tensors[m.result] = t
+    except Exception as e:
+        s.poison([m.result], s.explain(e))
+
+
+def _get(s: Session, m: pb.Get) -> None:
+    try:
+        t = s.tensor(m.tensor)
+        data = pb.TensorData(dtype=t.dtype.number, shape=t.shape)
+        if t.spec.nbytes > s.limits.max_inline_bytes:
+            s.transfers.offer(m.request, t.array)
+            s.reply(value=pb.Value(request=m.request, data=data, download=m.request))
+        else:
+            data.data = to_host(t.array).tobytes()
+            s.reply(value=pb.Value(request=m.request, data=data))
+    except Exception as e:
+        s.fail(e, m.request)
+
+
+def _free(s: Session, m: pb.Free) -> None:
+    drop = s.tensors.pop
+    for i in m.tensors:
+        drop(i, None)
+
+
+def _set_grad_mode(s: Session, m: pb.SetGradMode) -> None:
+    s.engine.grad_enabled = m.enabled
+
+
+def _tensors(s: Session, ids: Any) -> list[Tensor]:
+    return [s.tensor(i) for i in ids]
+
+
+def _gradients(s: Session, ids: Any, n: int) -> list[Tensor | None]:
+    return [s.maybe(i) for i in ids] if len(ids) else [None] * n
+
+
+def _backward(s: Session, m: pb.Backward) -> None:
+    try:
+        roots = _tensors(s, m.tensors)
+        backward(
+            s.engine,
+            roots,
+            _gradients(s, m.gradients, len(roots)),
+            retain_graph=m.retain_graph,
+            create_graph=m.create_graph,
+            inputs=_tensors(s, m.inputs) or None,
+        )
+    except Exception as e:
+        _rethrow(e)
+        s.fail(e, m.request)
+        return
+    if m.request:
+        s.reply(done=pb.Done(request=m.request))
+
+
+def _grad(s: Session, m: pb.Grad) -> None:
+    try:
+        outputs = _tensors(s, m.outputs)
+        for i in m.results:
+            s.check_fresh(i)
+        results = grad(
+            s.engine,
+            outputs,
+            _tensors(s, m.inputs),
+            _gradients(s, m.gradients, len(outputs)),
+            retain_graph=m.retain_graph,
+            create_graph=m.create_graph,
+            allow_unused=m.allow_unused,
+        )
+        if len(m.results) != len(results):
+            raise ValueError(f"grad makes {len(results)} tensors, got {len(m.results)} ids for them")
+    except Exception as e:
+        _rethrow(e)
+        s.poison(m.results, s.explain(e))
+        if m.request:
+            s.fail(e, m.request)
+        return
+    for i, t in zip(m.results, results, strict=True):
+        if t is not None:
+            s.tensors[i] = t
+    if m.request:
+        s.reply(done=pb.Done(request=m.request, defined=[t is not None for t in results]))
+
+
+def _rethrow(e: Exception) -> None:
+    """Let a stream that ended in the middle of a callback end the loop, not become an answer."""
+    if isinstance(e, ClientGone):
+        raise e
+
+
+def _answer(s: Session, m: pb.Answer) -> None:
+    raise ValueError(f"callback {m.callback} was not asked for")
+
+
+def _synchronize(s: Session, m: pb.Synchronize) -> None:
+    error = s.take_error()
+    if error is None:
+        s.reply(done=pb.Done(request=m.request))
+    else:
+        answer = pb.Error()
+        answer.CopyFrom(error)
+        answer.request = m.request
+        s.reply(error=answer)
+
+
+def _require_grad(s: Session, m: pb.RequireGrad) -> None:
+    t = s.tensor(m.tensor)
+    if m.retain:
+        s.engine.retain_grad(t)
+    else:
+        s.engine.set_requires_grad(t, m.value)
+
+
+def _set_gradient(s: Session, m: pb.SetGradient) -> None:
+    t, g = s.tensor(m.tensor), s.maybe(m.gradient)
+    if g is not None and g.shape != t.shape:
+        raise RuntimeError(
+            f"attempting to assign a gradient of size '{list(g.shape)}' to a tensor of size '{list(t.shape)}'. Please "
+            "ensure that the gradient and the tensor are the same size"
+        )
+    t.grad = g
+
+
+def _get_gradient(s: Session, m: pb.GetGradient) -> None:
+    try:
+        g = s.tensor(m.tensor).grad
+        if g is not None:
+            s.define(m.result, g)
+        elif not m.request:
+            raise RuntimeError("the tensor has no gradient")
+    except Exception as e:
+        s.poison([m.result], s.explain(e))
+        if m.request:
+            s.fail(e, m.request)
+        return
+    if m.request:
+        s.reply(done=pb.Done(request=m.request, defined=[g is not None]))
+
+
+def _add_hook(s: Session, m: pb.AddHook) -> None:
+    if m.hook in s.hooks:
+        raise ValueError(f"hook {m.hook} is already there")
+    if len(s.hooks) >= s.limits.max_hooks:
+        raise MemoryError(f"the session has a limit of {s.limits.max_hooks} hooks")
+    hook = m.hook
+
+    def run(t: Tensor) -> Tensor | None:
+        results = s.call_back([t], s.engine.grad_enabled, hook=hook)
+        return results[0] if results else None
+
+    t = s.tensor(m.tensor)
+    if m.post_accumulate:
+        s.engine.add_post_hook(t, hook, run)
+        table = t.post_hooks
+    else:
+        table = s.engine.add_hook(t, hook, run)
+    s.hooks[hook] = lambda: (table or {}).pop(hook, None) and None
+
+
+def _remove_hook(s: Session, m: pb.RemoveHook) -> None:
+    remove = s.hooks.pop(m.hook, None)
+    if remove is not None:
+        remove()
+
+
+def _record_function(s: Session, m: pb.RecordFunction) -> None:
+    try:
+        outputs = _tensors(s, m.outputs)
+        skip = set(m.non_differentiable)
+        for i in m.results:
+            s.check_fresh(i)
+        if len(m.results) != len(outputs):
+            raise ValueError(f"{len(outputs)} outputs, but {len(m.results)} ids for the results")
+        results = s.engine.record_function(
+            m.name,
+            m.function,
+            [s.maybe(i) for i in m.inputs],
+            outputs,
+            [nr not in skip for nr in range(len(outputs))],
+        )
+    except Exception as e:
+        s.poison(m.results, s.explain(e))
+        return
+    for i, t in zip(m.results, results, strict=True):
+        s.tensors[i] = t
+        if t.grad_fn is not None:
+            s.functions[m.function] = t.grad_fn  # type: ignore[assignment]
+
+
+def _saved_result(s: Session, m: pb.SavedResult) -> None:
+    try:
+        plain, node = s.tensor(m.tensor), s.node_of_function(m.function)
+        s.define(m.result, Tensor(s.engine, plain.array, plain.spec, plain.storage, True, node, m.index))
+    except Exception as e:
+        s.poison([m.result], s.explain(e))
+
+
+def _inspect(s: Session, m: pb.Inspect) -> None:
+    try:
+        t = s.tensor(m.tensor)
+        edge = history(t)
+        answer = pb.History(request=m.request, requires_grad=t.requires_grad, version=t.storage.version)
+        if edge is not None:
+            todo: list[Node] = [edge[0]]
+            seen = {edge[0]}
+            for node in todo:
+                if len(answer.nodes) >= min(m.max_nodes, 10_000):
+                    break
+                info = answer.nodes.add(id=node.seq, name=node.name, variable=s.variable_id(node))
+                for e in node.edges:
+                    if e is None:
+                        info.edges.add()
+                        continue
+                    info.edges.add(node=e[0].seq, output=e[1])
+                    if e[0] not in seen:
+                        seen.add(e[0])
+                        todo.append(e[0])
+        s.reply(history=answer)
+    except Exception as e:
+        s.fail(e, m.request)
+
+
+def _seed(s: Session, m: pb.Seed) -> None:
+    s.engine.rng = generator(s.engine.xp, m.seed)
+
+
+def _detach(s: Session, m: pb.Detach) -> None:
+    s.engine.detach_(s.tensor(m.tensor))
+
+
+TABLE: dict[str, Callable[[Session, Any], None]] = {
+    "put": _put,
+    "get": _get,
+    "free": _free,
+    "set_grad_mode": _set_grad_mode,
+    "backward": _backward,
+    "grad": _grad,
+    "answer": _answer,
+    "synchronize": _synchronize,
+    "require_grad": _require_grad,
+    "set_gradient": _set_gradient,
+    "get_gradient": _get_gradient,
+    "add_hook": _add_hook,
+    "remove_hook": _remove_hook,
+    "record_function": _record_function,
+    "saved_result": _saved_result,
+    "inspect": _inspect,
+    "seed": _seed,
+    "detach": _detach,
+}

@@ -1,0 +1,343 @@
+"""The gRPC service: sessions by id, streams to the threads that run them, bulk transfers, status codes."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from importlib import metadata
+from typing import Any, NoReturn
+
+import grpc
+from google.protobuf import any_pb2
+from google.protobuf.message import DecodeError, Message
+from google.rpc import error_details_pb2, status_pb2
+from grpc_reflection.v1alpha import reflection
+from grpc_status import rpc_status
+
+from gradwire_engine import backend
+from gradwire_proto.catalog import CATALOG
+from gradwire_proto.v1 import gradwire_pb2 as pb
+from gradwire_server.limits import Limits
+from gradwire_server.metrics import Metrics
+from gradwire_server.session import Session
+
+log = logging.getLogger(__name__)
+PROTOCOL_VERSIONS = (1,)
+CHUNK = 2**20
+SERVICE = pb.DESCRIPTOR.services_by_name["Gradwire"]
+
+
+def abort(context: grpc.ServicerContext, code: grpc.StatusCode, text: str, *details: Message) -> NoReturn:
+    """End an RPC with a status and google.rpc details."""
+    status = status_pb2.Status(code=code.value[0], message=text)
+    for d in details:
+        packed = any_pb2.Any()
+        packed.Pack(d)
+        status.details.append(packed)
+    context.abort_with_status(rpc_status.to_status(status))
+    raise AssertionError  # abort raises
+
+
+def refuse(context: grpc.ServicerContext, code: grpc.StatusCode, reason: str, text: str) -> NoReturn:
+    """End an RPC with an ErrorInfo that programs can branch on."""
+    abort(context, code, text, error_details_pb2.ErrorInfo(reason=reason, domain="gradwire"))
+
+
+def bad_field(context: grpc.ServicerContext, field: str, text: str) -> NoReturn:
+    violation = error_details_pb2.BadRequest.FieldViolation(field=field, description=text)
+    abort(context, grpc.StatusCode.INVALID_ARGUMENT, f"{field}: {text}",
+          error_details_pb2.BadRequest(field_violations=[violation]))  # fmt: skip
+
+
+class Service:
+    """The RPCs. Sessions live here, and end when closed, when their lease runs out, or with the server."""
+
+    def __init__(self, device: str, limits: Limits, max_sessions: int, metrics: Metrics):
+        backend.library(device)  # fails now rather than at the first session
+        self.device = device
+        self.limits = limits
+        self.max_sessions = max_sessions
+        self.metrics = metrics
+        self.sessions: dict[str, Session] = {}
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        metrics.sessions_limit.set(max_sessions)
+        metrics.sessions.set_function(lambda: len(self.sessions))
+        for gauge, read in (
+            (metrics.tensors, lambda s: len(s.tensors)),
+            (metrics.tensor_bytes, lambda s: s.engine.meter.used),
+            (metrics.nodes, lambda s: s.engine.nodes),
+        ):
+            gauge.set_function(lambda read=read: sum(read(s) for s in list(self.sessions.values())))
+        self._reaper = threading.Thread(target=self._reap, name="gradwire-leases", daemon=True)
+        self._reaper.start()
+
+    # ---- unary ----
+
+    def GetServerInfo(self, request: pb.GetServerInfoRequest, context: grpc.ServicerContext) -> pb.GetServerInfoResponse:
+        return pb.GetServerInfoResponse(
+            version=metadata.version("gradwire"),
+            protocol_versions=PROTOCOL_VERSIONS,
+            devices=[self.device],
+            max_inline_bytes=self.limits.max_inline_bytes,
+        )
+
+    def ListOps(self, request: pb.ListOpsRequest, context: grpc.ServicerContext) -> pb.ListOpsResponse:
+        return pb.ListOpsResponse(
+            ops=[
+                pb.OpInfo(name=o.name, signature=o.signature, doc=o.doc, differentiable=o.differentiable,
+                          aliases=o.aliases)
+                for o in CATALOG.values()
+            ]
+        )  # fmt: skip
+
+    def OpenSession(self, request: pb.OpenSessionRequest, context: grpc.ServicerContext) -> pb.OpenSessionResponse:
+        if request.protocol_version not in PROTOCOL_VERSIONS:
+            refuse(context, grpc.StatusCode.FAILED_PRECONDITION, "PROTOCOL_VERSION",
+                   f"this server speaks protocol versions {list(PROTOCOL_VERSIONS)}, not {request.protocol_version}")  # fmt: skip
+        device = request.device or self.device
+        try:
+            backend.library(device)
+        except RuntimeError as e:
+            bad_field(context, "device", str(e))
+        with self._lock:
+            if self._stopping.is_set():
+                refuse(context, grpc.StatusCode.UNAVAILABLE, "STOPPING", "the server is stopping")
+            if len(self.sessions) >= self.max_sessions:
+                refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, "MAX_SESSIONS",
+                       f"the server has a limit of {self.max_sessions} sessions")  # fmt: skip
+            session = Session(device, request.seed, self.limits, self._observe)
+            self.sessions[session.id] = session
+        log.info("session opened", extra={"session": session.id, "client": request.client, "device": device})
+        return pb.OpenSessionResponse(
+            session_id=session.id,
+            secret=session.secret,
+            limits=self.limits.message(),
+            lease_seconds=self.limits.lease_seconds,
+            device=device,
+        )
+
+    def CloseSession(self, request: pb.CloseSessionRequest, context: grpc.ServicerContext) -> pb.CloseSessionResponse:
+        self._end(self._session(request.key, context), "closed")
+        return pb.CloseSessionResponse()
+
+    # ---- the stream ----
+
+    def Stream(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        first = self._parse(next(requests, b""), context)
+        if not first.HasField("attach"):
+            bad_field(context, "attach", "the first frame of a stream names the session and its secret")
+        session = self._session(first.attach, context)
+        epoch, replies = session.attach()
+        context.add_callback(lambda: replies.put(None))
+        # Frames are executed on a thread of their own, so that replies, and callbacks in the middle of a backward
+        # pass, leave while it works; this one only sends.
+        worker = threading.Thread(
+            target=session.run, args=(self._frames(first, requests, session), epoch), name=f"session-{session.id}"
+        )
+        yield self._sent(pb.Reply(attached=pb.Attached(last_seq=session.executed)))
+        worker.start()
+        while (reply := replies.get()) is not None:
+            yield self._sent(reply)
+
+    def _sent(self, reply: pb.Reply) -> bytes:
+        if reply.HasField("error"):
+            self.metrics.errors.labels(reply.error.type).inc()
+        data = reply.SerializeToString()
+        self.metrics.sent.inc(len(data))
+        return data
+
+    def _parse(self, data: bytes, context: grpc.ServicerContext) -> pb.Frame:
+        try:
+            return pb.Frame.FromString(data)
+        except DecodeError as e:
+            bad_field(context, "frame", f"not parseable as gradwire.v1.Frame: {e}")
+
+    def _frames(self, first: pb.Frame, requests: Iterator[bytes], session: Session) -> Iterator[pb.Frame]:
+        """The frames of a stream as they come; one that can't be parsed is answered with an error and left out."""
+        if first.instructions or first.seq:
+            yield first
+        while True:
+            try:
+                data = next(requests, None)
+            except grpc.RpcError:
+                return  # the client is gone
+            if data is None:
+                return
+            self.metrics.received.inc(len(data))
+            try:
+                frame = pb.Frame.FromString(data)
+            except DecodeError as e:
+                session.fail(ValueError(f"a frame of {len(data)} bytes is not parseable as gradwire.v1.Frame: {e}"))
+                session.flush()
+                continue
+            yield frame
+
+    def _observe(self, session: Session) -> None:
+        self.metrics.frames.inc()
+        self.metrics.instructions.inc(session.take_instructions())
+        self.metrics.take_times(session.device, session.engine.times)
+
+    # ---- bulk ----
+
+    def Upload(self, requests: Iterator[pb.UploadRequest], context: grpc.ServicerContext) -> pb.UploadResponse:
+        first = next(requests, pb.UploadRequest())
+        if not first.HasField("header"):
+            bad_field(context, "header", "the first message of an upload carries its header")
+        header = first.header
+        session = self._session(header.key, context)
+        try:
+            data = session.transfers.begin_upload(header.nbytes)
+        except MemoryError as e:
+            refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, "MAX_BYTES", str(e))
+        at, complete = 0, False
+        try:
+            for chunk in itertools.chain((first,), requests):
+                n = len(chunk.data)
+                if at + n > len(data):
+                    bad_field(context, "data", f"more than the {len(data)} bytes that the header announced")
+                data[at : at + n] = chunk.data
+                at += n
+                session.touch()
+                self.metrics.received.inc(n)
+            complete = at == len(data)
+        finally:
+            try:
+                session.transfers.end_upload(header.upload, header.nbytes, data if complete else None)
+            except ValueError as e:
+                refuse(context, grpc.StatusCode.ALREADY_EXISTS, "UPLOAD", str(e))
+        if not complete:
+            bad_field(context, "data", f"{at} bytes came of the {len(data)} that the header announced")
+        return pb.UploadResponse(nbytes=at)
+
+    def Download(self, request: pb.DownloadRequest, context: grpc.ServicerContext) -> Iterator[pb.DownloadResponse]:
+        session = self._session(request.key, context)
+        try:
+            data = session.transfers.download(request.download)
+        except ValueError as e:
+            refuse(context, grpc.StatusCode.NOT_FOUND, "DOWNLOAD", str(e))
+        if request.offset > len(data):
+            bad_field(context, "offset", f"past the end of {len(data)} bytes")
+        for at in range(request.offset, len(data), CHUNK):
+            session.touch()
+            chunk = bytes(data[at : at + CHUNK])
+            self.metrics.sent.inc(len(chunk))
+            yield pb.DownloadResponse(data=chunk)
+        session.transfers.end_download(request.download)
+
+    # ---- sessions ----
+
+    def _session(self, key: pb.SessionKey, context: grpc.ServicerContext) -> Session:
+        """The session of a key. The answer to an unknown id and to a wrong secret is the same."""
+        session = self.sessions.get(key.session_id)
+        if session is None or not session.owns(key.secret):
+            refuse(context, grpc.StatusCode.NOT_FOUND, "SESSION",
+                   f"no session {key.session_id!r} with this secret: it was closed, expired, or never was")  # fmt: skip
+        session.touch()
+        return session
+
+    def _end(self, session: Session, why: str) -> None:
+        with self._lock:
+            self.sessions.pop(session.id, None)
+        session.attach()  # ends a stream that is still there
+        log.info("session %s", why, extra={"session": session.id})
+
+    def _reap(self) -> None:
+        while not self._stopping.wait(min(1.0, self.limits.lease_seconds / 4)):
+            now = time.monotonic()
+            for session in list(self.sessions.values()):
+                if not session.streams and now - session.touched > self.limits.lease_seconds:
+                    self.metrics.expired.inc()
+                    self._end(session, "expired")
+
+    def stop(self) -> None:
+        """Refuse new sessions and end the streams; what they had sent before is executed."""
+        self._stopping.set()
+        for session in list(self.sessions.values()):
+            self._end(session, "ended with the server")
+
+
+def handlers(service: Service) -> grpc.GenericRpcHandler:
+    """The service's methods as gRPC wants them. Frames and replies pass as bytes: a frame that can't be parsed is ours
+    to answer, not the transport's to end the stream over."""
+    kinds: dict[tuple[bool, bool], Callable[..., grpc.RpcMethodHandler[Any, Any]]] = {
+        (False, False): grpc.unary_unary_rpc_method_handler,
+        (False, True): grpc.unary_stream_rpc_method_handler,
+        (True, False): grpc.stream_unary_rpc_method_handler,
+        (True, True): grpc.stream_stream_rpc_method_handler,
+    }
+    table = {}
+    for m in SERVICE.methods:
+        raw = m.name == "Stream"
+        kind = m.client_streaming, m.server_streaming
+        request, response = getattr(pb, m.input_type.name), getattr(pb, m.output_type.name)
+        table[m.name] = kinds[kind](
+            counted(service.metrics, m.name, kind, getattr(service, m.name)),
+            request_deserializer=None if raw else request.FromString,
+            response_serializer=None if raw else response.SerializeToString,
+        )
+    return grpc.method_handlers_generic_handler(SERVICE.full_name, table)
+
+
+def counted(metrics: Metrics, name: str, kind: tuple[bool, bool], run: Callable[..., Any]) -> Callable[..., Any]:
+    """A method that counts itself under go-grpc-prometheus's names."""
+    types = {(False, False): "unary", (False, True): "server_stream", (True, False): "client_stream",
+             (True, True): "bidi_stream"}  # fmt: skip
+    labels = (types[kind], SERVICE.full_name, name)
+    started, seconds = metrics.rpc_started.labels(*labels), metrics.rpc_seconds.labels(*labels)
+
+    def handled(context: grpc.ServicerContext, began: float) -> None:
+        code = context.code()  # type: ignore[attr-defined]
+        if isinstance(code, int):
+            code = next(c for c in grpc.StatusCode if c.value[0] == code)
+        text = "OK" if code is None else "".join(w.capitalize() for w in code.name.split("_"))
+        metrics.rpc_handled.labels(*labels, text).inc()
+        seconds.observe(time.perf_counter() - began)
+
+    def one(request: Any, context: grpc.ServicerContext) -> Any:
+        began = time.perf_counter()
+        started.inc()
+        try:
+            return run(request, context)
+        finally:
+            handled(context, began)
+
+    def several(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
+        began = time.perf_counter()
+        started.inc()
+        try:
+            yield from run(request, context)
+        finally:
+            handled(context, began)
+
+    return several if kind[1] else one
+
+
+def serve(service: Service, listen: str) -> tuple[grpc.Server, str]:
+    """Start serving; returns the server and the address it listens on (with its port, where 0 was asked for).
+
+    Raises:
+        RuntimeError: the address can't be listened on.
+    """
+    server = grpc.server(
+        ThreadPoolExecutor(2 * service.max_sessions + 32, thread_name_prefix="rpc"),
+        options=[
+            ("grpc.max_receive_message_length", service.limits.max_message_bytes),
+            ("grpc.max_send_message_length", service.limits.max_message_bytes),
+            ("grpc.so_reuseport", 0),  # a second server on the same port is a mistake to be told, not shared with
+            ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+            ("grpc.keepalive_time_ms", 30_000),
+            ("grpc.keepalive_timeout_ms", 10_000),
+        ],
+    )
+    server.add_generic_rpc_handlers((handlers(service),))
+    reflection.enable_server_reflection((SERVICE.full_name, reflection.SERVICE_NAME), server)
+    port = server.add_insecure_port(listen)
+    server.start()
+    address = listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{port}"
+    return server, address
+

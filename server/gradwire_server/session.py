@@ -1,0 +1,435 @@
+"""A session: the tensors and the graph of one client, and the loop that executes its instructions in order."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import queue
+import secrets
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from gradwire_engine import Engine, Tensor
+from gradwire_engine.backend import DTYPE, NUMPY_DTYPE, to_host
+from gradwire_engine.graph import FunctionNode, Node
+from gradwire_engine.tensor import Storage
+from gradwire_proto.catalog import CATALOG
+from gradwire_proto.catalog.declare import Op
+from gradwire_proto.codec import decode_arguments, dtype_of
+from gradwire_proto.spec import Spec, spec
+from gradwire_proto.v1 import gradwire_pb2 as pb
+from gradwire_server import instructions
+from gradwire_server.errors import ClientGone, Poison, Poisoned, describe
+from gradwire_server.limits import Limits
+
+log = logging.getLogger(__name__)
+SERVER_IDS = 1 << 63
+"""Ids from here up are the server's choice; below, the client's."""
+
+
+class Session:
+    """Executes frames in order, on whichever thread calls :meth:`run`; one at a time."""
+
+    def __init__(self, device: str, seed: int, limits: Limits, observe: Callable[[Session], None]):
+        self.id = secrets.token_hex(8)
+        self.secret = secrets.token_urlsafe(32)
+        self.limits = limits
+        self.device = device
+        self.engine = Engine(device, limits.max_bytes, seed or secrets.randbits(63))
+        self.engine.call_function = self._call_function
+        self.engine.function_dropped = self._function_dropped
+        self.tensors: dict[int, Tensor | Poison] = {}
+        self.replies: queue.SimpleQueue[pb.Reply | None] = queue.SimpleQueue()
+        self.executed = 0
+        """The last frame executed."""
+        self._instructions_run = 0
+        self.hooks: dict[int, Callable[[], None]] = {}
+        """How to remove each hook."""
+        self.functions: weakref.WeakValueDictionary[int, FunctionNode] = weakref.WeakValueDictionary()
+        self.transfers = Transfers(self)
+        self.touched = time.monotonic()
+        self.streams = 0
+        """Streams attached: 0 or 1, or 2 for as long as an older one takes to end."""
+        self.epoch = 0
+        self._observe = observe
+        self._lock = threading.Lock()
+        self._locations: dict[int, pb.Location] = {}
+        self._next_id = SERVER_IDS
+        self._callbacks = 0
+        self._depth = 0
+        self._held: list[pb.Reply] = []
+        self._dropped: list[int] = []
+        self._source: Iterator[pb.Instruction] = iter(())
+        self._first_error: pb.Error | None = None
+
+    def owns(self, secret: str) -> bool:
+        return hmac.compare_digest(self.secret.encode(), secret.encode())
+
+    def touch(self) -> None:
+        self.touched = time.monotonic()
+
+    # ---- the stream ----
+
+    def attach(self) -> tuple[int, queue.SimpleQueue[pb.Reply | None]]:
+        """Take the session over for a new stream; an older one finds its epoch past and ends."""
+        self.epoch += 1
+        self.replies.put(None)
+        self.replies = queue.SimpleQueue()
+        return self.epoch, self.replies
+
+    def run(self, frames: Iterator[pb.Frame], epoch: int) -> None:
+        """Execute frames until they end or a newer stream takes over."""
+        with self._lock, np.errstate(all="ignore"):
+            replies = self.replies
+            self.streams += 1
+            try:
+                if epoch == self.epoch:
+                    self.engine.select_device()
+                    self._source = self._instructions(frames, epoch)
+                    for instruction in self._source:
+                        self._execute(instruction)
+            except ClientGone:
+                pass
+            finally:
+                self._depth = 0
+                self._held.clear()
+                self.streams -= 1
+                self.touch()
+                replies.put(None)
+
+    def _instructions(self, frames: Iterator[pb.Frame], epoch: int) -> Iterator[pb.Instruction]:
+        """Every instruction of every frame once, acknowledging each frame at its end.
+
+        A generator that a callback goes on reading from, in the middle of a backward pass.
+        """
+        for frame in frames:
+            if epoch != self.epoch:
+                return
+            self.touch()
+            if frame.seq <= self.executed:
+                continue  # repeated after a broken connection
+            if frame.seq != self.executed + 1:
+                self.reply(error=pb.Error(type="RuntimeError", message=(
+                    f"frame {frame.seq} came after frame {self.executed}: frames are numbered 1, 2, 3, ..."
+                )))  # fmt: skip
+                self.flush()
+                continue
+            if len(frame.instructions) > self.limits.max_instructions:
+                self.fail(ValueError(f"a frame holds at most {self.limits.max_instructions} instructions, "
+                                     f"got {len(frame.instructions)}"))  # fmt: skip
+            else:
+                for location in frame.locations:
+                    self._locations[location.id] = location
+                yield from frame.instructions
+                self._instructions_run += len(frame.instructions)
+            self.executed = frame.seq
+            self._held.append(pb.Reply(acknowledged=frame.seq))
+            self.flush()
+            self._observe(self)
+
+    def take_instructions(self) -> int:
+        """How many instructions were executed since this was last asked."""
+        n, self._instructions_run = self._instructions_run, 0
+        return n
+
+    def reply(self, **kind: Any) -> None:
+        """Answer at the end of the frame."""
+        self._held.append(pb.Reply(**kind))
+
+    def flush(self) -> None:
+        """Send the answers held, the acknowledgement on the last of them."""
+        held, self._held = self._held, []
+        if len(held) > 1 and held[-1].WhichOneof("kind") is None:
+            acknowledged = held.pop().acknowledged
+            held[-1].acknowledged = acknowledged
+        if self._dropped and held:
+            dropped, self._dropped = self._dropped, []
+            held[-1].dropped_functions.extend(dropped)
+        for reply in held:
+            self.replies.put(reply)
+
+    # ---- instructions ----
+
+    def _execute(self, instruction: pb.Instruction) -> None:
+        self.engine.line = instruction.location
+        kind = instruction.WhichOneof("kind")
+        if kind == "apply":
+            self._apply(instruction.apply)
+            return
+        try:
+            run = instructions.TABLE.get(kind or "")
+            if run is None:
+                raise ValueError("an instruction without a kind that this server knows")
+            run(self, getattr(instruction, kind or ""))
+        except ClientGone:
+            raise
+        except Exception as e:
+            self.fail(e)
+
+    def _apply(self, m: pb.Apply) -> None:
+        op = CATALOG.get(m.op)
+        values: list[Any] = []
+        try:
+            if op is None:
+                raise NotImplementedError(f"no op is called '{m.op}'; ListOps tells the catalog")
+            args, kwargs = decode_arguments(m.arguments, self.tensor)
+            values = op.bind(args, kwargs, Tensor)
+            ids = m.results
+            for i in ids:
+                self.check_fresh(i)
+            results = self.engine.apply(op, values)
+            if op.writes:
+                return
+            if len(ids) != len(results):
+                raise ValueError(f"{op.name} makes {len(results)} tensors, got {len(ids)} ids for them")
+            for i, t in zip(ids, results, strict=True):
+                self.tensors[i] = t
+        except Exception as e:
+            error = self.explain(e, op, m)
+            written = _written(op, m) if op is not None and op.writes else []
+            self.poison(m.results, error, written)
+
+    def explain(self, e: BaseException, op: Op | None = None, m: pb.Apply | None = None) -> pb.Error:
+        """The error message, with the op, its arguments and the client's line, unless it has them already."""
+        error = describe(e)
+        if isinstance(e, Poisoned):
+            return error
+        location = self._locations.get(self.engine.line)
+        if location is not None:
+            error.location.CopyFrom(location)
+        if op is not None and m is not None:
+            error.op = op.name
+            for a in m.arguments:
+                for i in (a.tensor, *a.tensors.ids):
+                    t = self.tensors.get(i)
+                    if type(t) is Tensor:
+                        error.arguments.append(repr(t.spec))
+        return error
+
+    def poison(self, results: Iterable[int], error: pb.Error, written: Iterable[int] = ()) -> None:
+        """Have whoever reads these results, or what was to be written to, get the error; tell it where nobody can.
+
+        An id that was already in use stays as it is; memory that was to be written to is poisoned under all its names.
+        """
+        if self._first_error is None:
+            self._first_error = error
+        poisoned = False
+        for i in results:
+            if i not in self.tensors and 0 < i < SERVER_IDS:
+                self.tensors[i] = Poison(error)
+                poisoned = True
+        found = [self.tensors.get(i) for i in written]
+        poisoned = poisoned or any(type(t) is Poison for t in found)
+        storages = {id(t.storage) for t in found if type(t) is Tensor}
+        if storages:
+            poisoned = True
+            for i, t in self.tensors.items():
+                if type(t) is Tensor and id(t.storage) in storages:
+                    self.tensors[i] = Poison(error)
+        if not poisoned:
+            self.reply(error=error)
+
+    def fail(self, e: BaseException, request: int = 0) -> None:
+        """Answer with an error."""
+        error = pb.Error()
+        error.CopyFrom(self.explain(e))
+        error.request = request
+        if self._first_error is None:
+            self._first_error = error
+        self.reply(error=error)
+
+    def take_error(self) -> pb.Error | None:
+        """The first error since this was last asked."""
+        error, self._first_error = self._first_error, None
+        return error
+
+    # ---- tensors ----
+
+    def tensor(self, i: int) -> Tensor:
+        """The tensor of an id.
+
+        Raises:
+            ValueError: no tensor has it.
+            Poisoned: the instruction that should have made it failed.
+        """
+        t = self.tensors.get(i)
+        if type(t) is Tensor:
+            return t
+        if t is None:
+            raise ValueError(f"tensor id {i} is unknown in this session")
+        raise Poisoned(t.error)  # type: ignore[union-attr]
+
+    def maybe(self, i: int) -> Tensor | None:
+        return self.tensor(i) if i else None
+
+    def check_fresh(self, i: int) -> None:
+        """Raises:
+        ValueError: the id is taken, or not the client's to choose, or there are too many.
+        """
+        if i in self.tensors:
+            raise ValueError(f"tensor id {i} is already in use")
+        if not 0 < i < SERVER_IDS:
+            raise ValueError(f"tensor id {i} is out of range: clients choose from 1 to 2**63 - 1")
+        if len(self.tensors) >= self.limits.max_tensors:
+            raise MemoryError(f"the session has a limit of {self.limits.max_tensors} tensors")
+        if self.engine.nodes >= self.limits.max_nodes:
+            raise MemoryError(f"the session has a limit of {self.limits.max_nodes} graph nodes")
+
+    def define(self, i: int, t: Tensor) -> None:
+        self.check_fresh(i)
+        self.tensors[i] = t
+
+    def lend(self, t: Tensor | None) -> int:
+        """An id of the server's choice, for a tensor that a callback hands to the client."""
+        if t is None:
+            return 0
+        self._next_id += 1
+        self.tensors[self._next_id] = t
+        return self._next_id
+
+    def put(self, array: np.ndarray[Any, Any], storage: Storage | None, requires_grad: bool) -> Tensor:
+        """A leaf tensor of host memory, which it takes over on the CPU."""
+        s = spec(array.shape, DTYPE[array.dtype])
+        moved = array if self.engine.xp is np else self.engine.xp.asarray(array)
+        return Tensor(self.engine, moved, s, storage, requires_grad)
+
+    def decode(self, shape: tuple[int, ...], number: int, data: bytes | bytearray, own: bool) -> np.ndarray[Any, Any]:
+        """An array of bytes that came.
+
+        Raises:
+            ValueError: as many bytes did not come as shape and dtype make.
+        """
+        s: Spec = spec(shape, dtype_of(number))
+        if len(data) != s.nbytes:
+            raise ValueError(f"{s} takes {s.nbytes} bytes, got {len(data)}")
+        array = np.frombuffer(data, NUMPY_DTYPE[s.dtype]).reshape(shape)
+        return array if own else array.copy()
+
+    # ---- callbacks ----
+
+    def call_back(self, gradients: list[Tensor | None], create_graph: bool, **kind: int) -> list[Tensor | None]:
+        """Have the client run a hook or a function, executing what it streams meanwhile, until its answer."""
+        if self._depth >= self.limits.max_callback_depth:
+            raise RuntimeError(f"callbacks are nested deeper than {self.limits.max_callback_depth}")
+        self._callbacks += 1
+        me = self._callbacks
+        ids = [self.lend(g) for g in gradients]
+        specs = [pb.TensorSpec() if g is None else pb.TensorSpec(dtype=g.dtype.number, shape=g.shape)
+                 for g in gradients]  # fmt: skip
+        self._held.append(pb.Reply(callback=pb.Callback(id=me, gradients=ids, specs=specs,
+                                                        create_graph=create_graph, **kind)))  # fmt: skip
+        self.flush()
+        engine = self.engine
+        mode, phase, line = engine.grad_enabled, engine.phase, engine.line
+        engine.grad_enabled, engine.phase = create_graph, "forward"
+        self._depth += 1
+        try:
+            for instruction in self._source:
+                if instruction.WhichOneof("kind") == "answer" and instruction.answer.callback == me:
+                    answer = instruction.answer
+                    if answer.error:
+                        raise RuntimeError(answer.error)
+                    return [self.maybe(i) for i in answer.results]
+                self._execute(instruction)
+        finally:
+            self._depth -= 1
+            engine.grad_enabled, engine.phase, engine.line = mode, phase, line
+        raise ClientGone
+
+    def _call_function(self, node: FunctionNode, grads: list[Tensor | None],
+                       create_graph: bool) -> list[Tensor | None]:  # fmt: skip
+        return self.call_back(grads, create_graph, function=node.function)
+
+    def _function_dropped(self, function: int) -> None:
+        self._dropped.append(function)
+
+    def node_of_function(self, function: int) -> FunctionNode:
+        node = self.functions.get(function)
+        if node is None:
+            raise ValueError(f"function {function} is not part of a graph")
+        return node
+
+    def variable_id(self, node: Node) -> int:
+        """The id of an AccumulateGrad's leaf, 0 where the client holds none."""
+        variable = getattr(node, "variable", None)
+        if variable is None:
+            return 0
+        return next((i for i, t in self.tensors.items() if t is variable), 0)
+
+
+class Transfers:
+    """Uploads not yet put and downloads not yet fetched; used from the threads of those calls."""
+
+    def __init__(self, session: Session):
+        self._session = session
+        self._lock = threading.Lock()
+        self._uploads: dict[int, bytearray] = {}
+        self._downloads: dict[int, memoryview] = {}
+        self._reserved = 0
+
+    def begin_upload(self, nbytes: int) -> bytearray:
+        """Memory for an upload, within the session's limit.
+
+        Raises:
+            MemoryError: it would pass it, or there are too many transfers.
+        """
+        with self._lock:
+            self._check(nbytes)
+            self._reserved += nbytes
+        return bytearray(nbytes)
+
+    def end_upload(self, upload: int, nbytes: int, data: bytearray | None) -> None:
+        """Keep a complete upload for its Put, or give the memory of a broken one back."""
+        with self._lock:
+            if data is None or upload in self._uploads:
+                self._reserved -= nbytes
+            if data is not None:
+                if upload in self._uploads:
+                    raise ValueError(f"upload {upload} is already there")
+                self._uploads[upload] = data
+
+    def take_upload(self, upload: int) -> bytearray:
+        with self._lock:
+            data = self._uploads.pop(upload, None)
+            if data is None:
+                raise ValueError(f"upload {upload} is unknown in this session")
+            self._reserved -= len(data)
+        return data
+
+    def offer(self, key: int, array: Any) -> None:
+        """Keep a copy of an array for a Download under ``key``."""
+        with self._lock:
+            self._check(array.nbytes)
+            self._downloads[key] = memoryview(np.array(to_host(array), order="C").reshape(-1).view(np.uint8))
+            self._reserved += array.nbytes
+
+    def download(self, key: int) -> memoryview:
+        with self._lock:
+            data = self._downloads.get(key)
+        if data is None:
+            raise ValueError(f"download {key} is unknown in this session")
+        return data
+
+    def end_download(self, key: int) -> None:
+        with self._lock:
+            data = self._downloads.pop(key, None)
+            self._reserved -= 0 if data is None else data.nbytes
+
+    def _check(self, nbytes: int) -> None:
+        if len(self._uploads) + len(self._downloads) >= self._session.limits.max_transfers:
+            raise MemoryError(f"the session has a limit of {self._session.limits.max_transfers} transfers at a time")
+        self._session.engine.meter.check(nbytes + self._reserved)
+
+
+def _written(op: Op, m: pb.Apply) -> list[int]:
+    """Ids of the tensors that an op would have written to."""
+    ids: list[int] = []
+    for i in op.writes:
+        if i < len(m.arguments):
+            ids += [m.arguments[i].tensor, *m.arguments[i].tensors.ids]
+    return [i for i in ids if i]
