@@ -319,7 +319,7 @@ def parse(signature: str) -> tuple[str, tuple[Param, ...], tuple[Result, ...]]:
         )
     results = []
     if returns != "()":
-        for part in _split(returns.strip("()") if returns.startswith("(") else returns):
+        for part in _split(returns[1:-1] if returns.startswith("(") else returns):
             r = _RESULT.fullmatch(part)
             if r is None:
                 raise ValueError(f"{name}: not a result: {part!r}")
