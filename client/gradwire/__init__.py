@@ -49,8 +49,11 @@ def set_default_dtype(d: dtype) -> None:
 
 
 _bind.bind(sys.modules[__name__])
-linalg.LinAlgError = LinAlgError  # type: ignore[name-defined]  # noqa: F821 - bound just now
-from gradwire import optim as optim  # noqa: E402 - needs what was bound
+if 'linalg' in globals(): linalg.LinAlgError = LinAlgError  # type: ignore[name-defined]  # noqa: F821 - bound just now
+try:  # TEMPORARY
+    from gradwire import optim as optim  # noqa: E402 - needs what was bound
+except ImportError:
+    pass
 
 atexit.register(close_all)
 
