@@ -127,8 +127,12 @@ class Op:
             last = next((i for i, p in enumerate(params) if p.keyword_only), len(params))
             folded = self._fold_varargs(values, last)
             if folded is None:
-                takes = f"from {sum(p.required for p in params)} to {last}" if last else "0"
-                raise TypeError(f"{self.name}() takes {takes} positional arguments but {len(values)} were given")
+                least = sum(p.required for p in params[:last])
+                takes = f"{last} positional argument{'s' * (last != 1)}"
+                raise TypeError(
+                    f"{self.name}() takes {takes if least == last else f'from {least} to {takes}'} "
+                    f"but {len(values)} were given"
+                )
             values = folded
         used = 0
         for i in range(len(values), len(params)):
@@ -154,16 +158,27 @@ class Op:
                 continue
             ok, values[i] = convert(p, v, tensor)
             if not ok:
-                if p.is_list and i == len(args) - 1:
-                    continue
                 folded = self._fold_varargs(list(args), len(params))
                 if folded is not None and folded != list(args):
                     return self.bind(folded, kwargs, tensor)
-                raise TypeError(
-                    f"{self.name}(): argument '{p.name}' (position {i + 1}) must be {p.type_name}, "
-                    f"not {type(v).__name__}"
-                )
+                raise self._refusal(i, v, tensor, positional=i < len(args))
         return values
+
+    def _refusal(self, i: int, v: Any, tensor: type, positional: bool) -> TypeError:
+        """torch's error where ``v`` is not what argument ``i`` takes."""
+        p = self.params[i]
+        if not p.is_list or not isinstance(v, (tuple, list)):
+            where = f" (position {i + 1})" if positional else ""
+            got = type(v).__name__
+            return TypeError(f"{self.name}(): argument '{p.name}'{where} must be {p.type_name}, not {got}")
+        wrong = ((k, x) for k, x in enumerate(v) if not (x is None and p.optional) and not _one(p.kind, x, tensor)[0])
+        at, got = next((k, type(x).__name__) for k, x in wrong)
+        if p.kind == "Tensor":
+            return TypeError(f"expected Tensor as element {at} in argument {i}, but got {got}")
+        return TypeError(
+            f"{self.name}(): argument '{p.name}' failed to unpack the object at pos {at + 1} with error "
+            f'"type must be {p.type_name},but got {got}"'
+        )
 
     def _fold_varargs(self, values: list[Any], last: int) -> list[Any] | None:
         """``view(2, 3)`` as ``view((2, 3))``, where the last positional argument is a list of ints."""
