@@ -6,6 +6,7 @@ Everything else in the engine takes the namespace from its arrays and never impo
 from __future__ import annotations
 
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 from typing import Any
 
@@ -71,6 +72,87 @@ def add_at(xp: Any, target: Any, index: Any, values: Any) -> None:
         cupyx.scatter_add(target, index, values)
 
 
+def maximum_at(xp: Any, target: Any, index: Any, values: Any) -> None:
+    """``target[index] = maximum(target[index], values)`` where an index may come several times."""
+    if xp is np:
+        np.maximum.at(target, index, values)
+    else:
+        import cupyx
+
+        cupyx.scatter_max(target, index, values)
+
+
+def minimum_at(xp: Any, target: Any, index: Any, values: Any) -> None:
+    """``target[index] = minimum(target[index], values)`` where an index may come several times."""
+    if xp is np:
+        np.minimum.at(target, index, values)
+    else:
+        import cupyx
+
+        cupyx.scatter_min(target, index, values)
+
+
+def multiply_at(xp: Any, target: Any, index: tuple[Any, ...], values: Any, axis: int) -> None:
+    """``target[index] *= values`` where an index may come several times, but not twice at one place of ``axis``."""
+    if xp is np:
+        np.multiply.at(target, index, values)
+        return
+    index = xp.broadcast_arrays(*index)
+    for i in range(values.shape[axis]):  # CuPy has no atomic product
+        at = (slice(None),) * axis + (i,)
+        target[tuple(k[at] for k in index)] *= values[at]
+
+
+def accumulate(xp: Any, combine: Any, a: Any) -> Any:
+    """The running combination along axis 0 by a ufunc, or by a function of two arrays, earlier and later.
+
+    CuPy's ufuncs can't, and functions never can: there it takes log2(n) steps over the whole array.
+    """
+    if xp is np and isinstance(combine, np.ufunc):
+        return combine.accumulate(a, axis=0)
+    out, span = a.copy(), 1
+    while span < len(a):
+        out[span:] = combine(out[:-span], out[span:])
+        span *= 2
+    return out
+
+
+def checked(xp: Any) -> AbstractContextManager[Any]:
+    """Where a factorization that fails raises NumPy's LinAlgError; CuPy would go on with whatever cuSOLVER left."""
+    if xp is np:
+        return nullcontext()
+    import cupyx
+
+    return cupyx.errstate(linalg="raise")  # type: ignore[no-any-return]
+
+
+def solve_triangular(xp: Any, a: Any, b: Any, *, lower: bool, unit: bool) -> Any:
+    """The x of a @ x = b over batches of equal shape; a zero on the diagonal gives inf, not an error."""
+    if xp is not np:
+        return linalg(xp).solve_triangular(a, b, lower=lower, unit_diagonal=unit, check_finite=False)
+    if not b.size:
+        return np.zeros_like(b)
+    (trsm,) = scipy.linalg.get_blas_funcs(("trsm",), (a, b))
+    out = np.empty(b.shape, b.dtype)
+    for i in np.ndindex(b.shape[:-2]):
+        # BLAS thinks in columns: to it a row-major matrix is its own transpose, and a copy is saved.
+        out[i] = trsm(1, a[i].T, b[i].T, side=1, lower=not lower, diag=unit).T
+    return out
+
+
+def lu_factor(xp: Any, a: Any) -> tuple[Any, Any]:
+    """LU in one matrix, and the row that each step swapped, from 0; of a singular matrix too."""
+    lu, pivots = xp.empty(a.shape, a.dtype), xp.empty((*a.shape[:-2], min(a.shape[-2:])), xp.int32)
+    if a.size:
+        for i in np.ndindex(a.shape[:-2]):
+            if xp is np:
+                (getrf,) = scipy.linalg.get_lapack_funcs(("getrf",), (a,))
+                lu[i], pivots[i], _ = getrf(a[i])
+            else:
+                lu[i], pivots[i] = linalg(xp).lu_factor(a[i], check_finite=False)
+    return lu, pivots
+
+
 def library(device: str) -> Any:
     """The array library for ``"cpu"`` or ``"cuda"``, ``"cuda:N"``; selects the GPU in the calling thread.
 
@@ -104,3 +186,8 @@ def generator(xp: Any, seed: int) -> Any:
 def to_host(array: Any) -> np.ndarray[Any, Any]:
     """The array as a NumPy array, copied from the GPU where it lives there."""
     return array if isinstance(array, np.ndarray) else array.get()
+
+
+def finfo(dtype: Any) -> Any:
+    """The limits of a floating-point type, bfloat16 included."""
+    return ml_dtypes.finfo(dtype)

@@ -96,8 +96,8 @@ CASES = [
     case("histc", rand(20), 4, -1, 1, ref=lambda a, n, *r: np.histogram(a, n, r)[0], order=0),
     case("histc", rand(20), 4, ref=lambda a, n: np.histogram(a, n)[0], order=0, label="range of the data"),
     case("bincount_sized", np.array([1, 3, 1]), None, 5, ref=lambda *_: np.array([0, 2, 0, 1, 0]), order=0),
-    case("bincount_sized", np.array([1, 3, 1]), np.array([1.0, 2.0, 4.0]), 4, ref=lambda *_: np.array([0, 5, 0, 2]), order=0,
-         label="weights"),
+    case("bincount_sized", np.array([1, 3, 1]), np.array([1.0, 2.0, 4.0]), 4,
+         ref=lambda *_: np.array([0, 5, 0, 2]), order=0, label="weights"),
 ]
 
 

@@ -44,11 +44,9 @@ vjp("mean", input=lambda g, input_spec, dim, keepdim:
 # ---- products
 
 def prod_others(input: Any, dim: int | None) -> Any:
-    """For each element the product of the others: of those before it and those after it, so that a zero does no harm."""
-    if not input.ndim:
-        return F.where(F.eq(input, input), 1, input)
-    a = F.reshape(input, (math.prod(input.shape),)) if dim is None else input
-    axis = 0 if dim is None else dim
+    """For each element the product of the others: those before it times those after, so that a zero does no harm."""
+    whole = dim is None or not input.ndim
+    a, axis = (F.reshape(input, (math.prod(input.shape),)), 0) if whole else (input, dim)
     both = F.exclusive_cumprod(a, axis, False) * F.exclusive_cumprod(a, axis, True)
     return F.reshape(both, tuple(input.shape))
 

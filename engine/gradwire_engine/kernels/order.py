@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-from gradwire_engine.backend import add_at
+from gradwire_engine.backend import accumulate, add_at
 from gradwire_engine.kernels.reduction import put, wide
 from gradwire_engine.registry import kernel
 from gradwire_proto.catalog.meta import wrap_dim
@@ -100,17 +99,6 @@ def mode(xp: Any, input: Any, dim: int = -1, keepdim: bool = False) -> Any:
 
 
 # ---- scans
-
-
-def accumulate(xp: Any, combine: Callable[[Any, Any], Any], a: Any) -> Any:
-    """The running combination along axis 0, in log2(n) steps where the library has none of its own."""
-    if type(combine).__name__ == "ufunc" and xp.__name__ == "numpy":
-        return combine.accumulate(a, axis=0)  # type: ignore[attr-defined]
-    out, span = a.copy(), 1
-    while span < len(a):
-        out[span:] = combine(out[:-span], out[span:])
-        span *= 2
-    return out
 
 
 def _running(find: Any, input: Any, dim: int, dtype: Any) -> Any:

@@ -148,7 +148,7 @@ for _name, _doc in (("median", "the lower of two"), ("nanmedian", "the lower of 
        meta=_selection("median_out", BOOL, COMPLEX), public=False, node=f"{_node}1",
        doc=f"Middle element along a dim, {_doc}.")
 op("mode(Tensor input, int dim=-1, bool keepdim=False) -> (Tensor values, Tensor indices)",
-   meta=_selection("mode_cpu", COMPLEX), public=False, doc="Most frequent element along a dim, the smallest of several.")
+   meta=_selection("mode_cpu", COMPLEX), public=False, doc="Most frequent element along a dim, the least of several.")
 
 op("cumsum(Tensor input, int dim, *, dtype? dtype=None) -> Tensor", meta=_running, inplace=True,
    doc="Running sum along a dim.")

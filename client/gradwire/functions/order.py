@@ -1,0 +1,341 @@
+"""Order statistics that are not one op: named results, quantiles, differences, integrals, covariance, unique."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from gradwire import return_types
+from gradwire.dispatch import ops
+from gradwire.export import export
+from gradwire.functions.reduction import torch_names
+from gradwire_proto import dtypes
+from gradwire_proto.catalog.meta import wrap_dim
+from gradwire_proto.dtypes import Category
+
+if TYPE_CHECKING:
+    from gradwire.tensor import Tensor
+
+
+def _with_names(name: str) -> Callable[..., Any]:
+    primitive, result = getattr(ops, name), getattr(return_types, name)
+
+    def f(input: Tensor, *args: Any, **kwargs: Any) -> Any:
+        return result(*primitive(input, *args, **torch_names(kwargs)))
+
+    f.__name__ = f.__qualname__ = name
+    f.__doc__ = primitive.__doc__
+    return f
+
+
+for _name in ("sort", "topk", "kthvalue", "mode", "cummax", "cummin"):
+    export(_name, f"Tensor.{_name}")(_with_names(_name))
+
+
+@export("argsort", "Tensor.argsort")
+def argsort(input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False) -> Tensor:
+    """The indices that sort a tensor along a dim."""
+    return ops.sort(input, dim, descending, stable)[1]
+
+
+@export("msort", "Tensor.msort")
+def msort(input: Tensor) -> Tensor:
+    """Sorted along the first dim."""
+    return ops.sort(input, 0)[0]
+
+
+# ---- quantiles
+
+
+def _quantile(input: Tensor, q: Any, dim: int | None, keepdim: bool, interpolation: str, skip_nan: bool) -> Tensor:
+    from gradwire.tensor import Tensor
+
+    if not input.numel():
+        raise RuntimeError("quantile() input tensor must be non-empty")
+    if input.dtype not in (dtypes.float32, dtypes.float64):
+        raise RuntimeError("quantile() input tensor must be either float or double dtype")
+    if isinstance(q, Tensor):
+        if q.ndim > 1:
+            raise RuntimeError("quantile() q must be a scalar or 1D tensor")
+        if q.dtype is not input.dtype:
+            raise RuntimeError("quantile() q tensor must be same dtype as the input tensor")
+    elif not 0 <= q <= 1:
+        raise RuntimeError(f"quantile() q must be in the range [0, 1] but got {q:g}")
+    if interpolation not in ("linear", "lower", "higher", "midpoint", "nearest"):
+        raise RuntimeError(
+            "quantile() interpolation must be one of linear, lower, higher, midpoint or nearest, but got "
+            f"{interpolation}"
+        )
+    if dim is None:
+        rows, at = ops.view(ops.clone(input), (input.numel(),)), None
+    else:
+        at = wrap_dim(dim, input.ndim)
+        rows = ops.transpose(input, at, -1) if input.ndim else ops.view(input, (1,))
+    many = isinstance(q, Tensor) and q.ndim == 1
+    share = q if isinstance(q, Tensor) else ops.full((), float(q), dtype=input.dtype)
+    ordered = ops.sort(rows, -1)[0]  # nan comes last
+    last = ordered.shape[-1] - 1
+    if skip_nan:
+        numbers = ops.sum(ops.eq(ordered, ordered), -1, True)
+        ranks = ops.mul(share, ops.clamp_min(ops.sub(numbers, 1), 0))
+    else:
+        greatest = ops.slice(ordered, -1, last, last + 1, 1)
+        ranks = ops.where(ops.ne(greatest, greatest), float(last), ops.mul(share, last))
+    # A row of results for each row of the input, of as many as there are in q.
+    below = {"higher": ops.ceil, "nearest": ops.round}.get(interpolation, ops.floor)(ranks)
+    low = ops.gather(ordered, -1, ops.to_dtype(below, dtypes.int64))
+    if interpolation in ("linear", "midpoint"):
+        high = ops.gather(ordered, -1, ops.to_dtype(ops.ceil(ranks), dtypes.int64))
+        low = ops.lerp(low, high, 0.5 if interpolation == "midpoint" else ops.sub(ranks, ops.detach(below)))
+    if at is None:
+        return ops.view(low, (*((-1,) if many else ()), *((1,) * input.ndim if keepdim else ())))
+    if input.ndim:
+        low = ops.transpose(low, at, -1)  # the results now lie along the reduced dim
+    else:
+        at = 0
+    if many:
+        low = ops.unsqueeze(low, 0)
+        low = ops.transpose(low, 0, at + 1)
+        return low if keepdim and input.ndim else ops.squeeze(low, (at + 1,))
+    return low if keepdim and input.ndim else ops.squeeze(low, (at,))
+
+
+@export("quantile", "Tensor.quantile")
+def quantile(input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *,
+             interpolation: str = "linear") -> Tensor:  # fmt: skip
+    """The numbers below which given shares of the elements lie."""
+    return _quantile(input, q, dim, keepdim, interpolation, skip_nan=False)
+
+
+@export("nanquantile", "Tensor.nanquantile")
+def nanquantile(input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *,
+                interpolation: str = "linear") -> Tensor:  # fmt: skip
+    """The quantiles of what is not nan."""
+    return _quantile(input, q, dim, keepdim, interpolation, skip_nan=True)
+
+
+# ---- differences and integrals
+
+
+def _sides(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """All but the last along a dim, and all but the first."""
+    n = x.shape[dim]
+    return ops.slice(x, dim, 0, max(n - 1, 0), 1), ops.slice(x, dim, min(1, n), n, 1)
+
+
+@export("diff", "Tensor.diff")
+def diff(input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None,
+         append: Tensor | None = None) -> Tensor:  # fmt: skip
+    """The n-th forward difference along a dim."""
+    if not input.ndim:
+        raise RuntimeError("diff expects input to be at least one-dimensional")
+    at = wrap_dim(dim, input.ndim)
+    if n < 0:
+        raise RuntimeError(f"order must be non-negative but got {n}")
+    for end in (prepend, append):
+        if end is None:
+            continue
+        if end.ndim != input.ndim:
+            raise RuntimeError("diff expects prepend or append to be the same dimension as input")
+        for d in range(input.ndim):
+            if d != at and end.shape[d] != input.shape[d]:
+                raise RuntimeError(
+                    "diff expects the shape of tensor to prepend or append to match that of input except along the "
+                    f"differencing dimension; input.size({d}) = {input.shape[d]}, but got tensor.size({d}) = "
+                    f"{end.shape[d]}"
+                )
+    x = input
+    if n and (prepend is not None or append is not None):
+        x = ops.cat(tuple(t for t in (prepend, input, append) if t is not None), at)
+    if not n:
+        return ops.clone(x)
+    for _ in range(min(n, x.shape[at])):
+        left, right = _sides(x, at)
+        x = ops.ne(right, left) if x.dtype is dtypes.bool_ else ops.sub(right, left)
+    return x
+
+
+def _areas(name: str, y: Tensor, x: Tensor | None, dx: Any, dim: int) -> tuple[Tensor, int]:
+    """Twice the area under each step of a polygon."""
+    if not y.ndim:
+        raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
+    at = wrap_dim(dim, y.ndim)
+    left, right = _sides(y, at)
+    both = ops.add(left, right)
+    if x is None:
+        return ops.mul(both, 1 if dx is None else dx), at
+    if dx is not None:
+        raise TypeError(f"{name}() received an invalid combination of arguments - got both x and dx")
+    if x.ndim == 1:
+        if x.shape[0] != y.shape[at]:
+            raise RuntimeError(f"{name}: There must be one `x` value for each sample point")
+        lower, upper = _sides(x, 0)
+        shape = (lower.shape[0], *(1,) * (y.ndim - at - 1))
+        return ops.mul(both, ops.view(ops.sub(upper, lower), shape)), at
+    if x.ndim < y.ndim:
+        x = ops.view(ops.clone(x), (*(1,) * (y.ndim - x.ndim), *x.shape))
+    lower, upper = _sides(x, at)
+    return ops.mul(both, ops.sub(upper, lower)), at
+
+
+@export("trapezoid", "trapz")
+def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = None, dim: int = -1) -> Tensor:
+    """The integral along a dim by the trapezoidal rule."""
+    areas, at = _areas("trapezoid", y, x, dx, dim)
+    return ops.div(ops.sum(areas, at), 2)
+
+
+@export("cumulative_trapezoid")
+def cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = None, dim: int = -1) -> Tensor:
+    """The running integral along a dim by the trapezoidal rule."""
+    areas, at = _areas("cumulative_trapezoid", y, x, dx, dim)
+    return ops.div(ops.cumsum(areas, at), 2)
+
+
+# ---- covariance
+
+
+def _check_weights(kind: str, w: Tensor, observations: int, fits: bool) -> None:
+    if w.ndim > 1:
+        raise RuntimeError(
+            f"cov(): expected {kind} to have one or fewer dimensions but got {kind} with {w.ndim} dimensions"
+        )
+    if not fits:
+        wanted = "integral" if kind == "fweights" else "floating point"
+        raise RuntimeError(
+            f"cov(): expected {kind} to have {wanted} dtype but got {kind} with {w.dtype.legacy} dtype"
+        )
+    if w.numel() != observations:
+        raise RuntimeError(
+            f"cov(): expected {kind} to have the same numel as there are observations in the input but got "
+            f"{w.numel()} != {observations}"
+        )
+
+
+@export("cov", "Tensor.cov")
+def cov(input: Tensor, *, correction: int = 1, fweights: Tensor | None = None,
+        aweights: Tensor | None = None) -> Tensor:  # fmt: skip
+    """The covariance of variables in rows, from observations in columns."""
+    if input.ndim > 2:
+        raise RuntimeError(
+            f"cov(): expected input to have two or fewer dimensions but got an input with {input.ndim} dimensions"
+        )
+    if input.dtype is dtypes.bool_:
+        raise RuntimeError("cov(): bool dtype is not supported for input")
+    x = input if input.ndim == 2 else ops.view(ops.clone(input), (1, input.numel()))
+    n = x.shape[1]
+    weights: Tensor | None = None
+    if fweights is not None:
+        _check_weights("fweights", fweights, n, fweights.dtype.category is Category.INT)
+        weights = fweights
+    if aweights is not None:
+        _check_weights("aweights", aweights, n, aweights.dtype.is_floating_point)
+        weights = aweights if weights is None else ops.mul(weights, aweights)
+    left: Any
+    if weights is None:
+        mean = ops.div(ops.sum(x, 1, True), n if n else math.nan)
+        left = max(n - correction, 0)
+    else:
+        total = ops.sum(weights)
+        mean = ops.div(ops.sum(ops.mul(x, weights), 1, True), total)
+        used = correction if aweights is None else ops.div(ops.mul(ops.sum(ops.mul(weights, aweights)), correction),
+                                                           total)  # fmt: skip
+        left = ops.clamp_min(ops.sub(total, used), 0)
+    centred = ops.sub(x, mean)
+    weighted = centred if weights is None else ops.mul(centred, weights)
+    turned = ops.transpose(weighted, 0, 1)
+    c = ops.matmul(centred, ops.conj_physical(turned) if turned.dtype.is_complex else turned)
+    c = ops.div(c, left)
+    return c if c.shape[0] != 1 else ops.view(c, ())
+
+
+@export("corrcoef", "Tensor.corrcoef")
+def corrcoef(input: Tensor) -> Tensor:
+    """The correlation coefficients of variables in rows, from observations in columns."""
+    if input.ndim > 2:
+        raise RuntimeError(
+            f"corrcoef(): expected input to have two or fewer dimensions but got an input with {input.ndim} dimensions"
+        )
+    c = cov(input)
+    if not c.ndim:
+        return ops.div(c, c)
+    variance = ops.diagonal(c)
+    deviation = ops.sqrt(ops.real(variance) if variance.dtype.is_complex else variance)
+    c = ops.div(ops.div(c, ops.unsqueeze(deviation, 1)), ops.unsqueeze(deviation, 0))
+    if c.dtype.is_complex:
+        return ops.complex(ops.clamp(ops.real(c), -1, 1), ops.clamp(ops.imag(c), -1, 1))
+    return ops.clamp(c, -1, 1)
+
+
+# ---- search and counts
+
+
+@export("bucketize")
+def bucketize(input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False) -> Tensor:
+    """The bucket between boundaries that each number falls into."""
+    if boundaries.ndim != 1:
+        raise RuntimeError(f"boundaries tensor must be 1 dimension, but got dim({boundaries.ndim})")
+    return ops.searchsorted(boundaries, input, out_int32=out_int32, right=right)
+
+
+@export("bincount", "Tensor.bincount")
+def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
+    """How often each integer comes. Waits for the server: the largest one gives the result's size."""
+    if minlength < 0:
+        raise RuntimeError("minlength should be >= 0")
+    if input.dtype.category >= Category.FLOAT:
+        raise NotImplementedError(f"\"bincount_cpu\" not implemented for '{input.dtype.legacy}'")
+    if input.ndim != 1:
+        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
+    if weights is not None and tuple(weights.shape) != tuple(input.shape):
+        raise RuntimeError("weights should be 1-d and have the same length as input")
+    largest = int(ops.max_all(input).item()) if input.numel() else -1
+    return ops.bincount_sized(input, weights, max(largest + 1, minlength))
+
+
+def _runs(ordered: Tensor) -> tuple[Tensor, Tensor]:
+    """Which elements of a vector, and for the rows of a matrix which rows, differ from the one before; and where."""
+    n = ordered.shape[0]
+    left, right = _sides(ordered, 0)
+    new = ops.ne(right, left)
+    if ordered.ndim > 1:
+        new = ops.any(new, tuple(range(1, ordered.ndim)))
+    new = ops.cat((ops.full((min(n, 1),), True, dtype=dtypes.bool_), new), 0)
+    return new, ops.view(ops.nonzero(new, int(ops.count_nonzero(new).item())), (-1,))
+
+
+def _distinct(x: Tensor, order: Tensor | None, inverse: bool, counts: bool, shape: Sequence[int]) -> Any:
+    """The elements of a vector that begin a run, with what torch gives beside them."""
+    n = x.shape[0]
+    new, at = _runs(x)
+    results = [ops.index_select(x, 0, at)]
+    if inverse:
+        which = ops.sub(ops.cumsum(new, 0), 1)
+        if order is not None:
+            which = ops.scatter_along(which, order, 0, (n,), True)
+        results.append(ops.view(which, tuple(shape)))
+    if counts:
+        ends = ops.cat((at, ops.full((1,), n, dtype=dtypes.int64)), 0)
+        results.append(diff(ends))
+    return results[0] if len(results) == 1 else tuple(results)
+
+
+@export("unique", "Tensor.unique")
+def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False,
+           dim: int | None = None) -> Any:  # fmt: skip
+    """The distinct elements in order. Waits for the server: their number is in the data."""
+    if dim is not None and input.ndim != 1:
+        raise NotImplementedError("unique() along a dim is not implemented")
+    x, order = ops.sort(ops.detach(ops.view(ops.clone(input), (input.numel(),))), 0)
+    return _distinct(x, order, return_inverse, return_counts, input.shape)
+
+
+@export("unique_consecutive", "Tensor.unique_consecutive")
+def unique_consecutive(input: Tensor, return_inverse: bool = False, return_counts: bool = False,
+                       dim: int | None = None) -> Any:  # fmt: skip
+    """The elements without direct repetitions. Waits for the server: their number is in the data."""
+    if dim is not None and input.ndim != 1:
+        raise NotImplementedError("unique_consecutive() along a dim is not implemented")
+    x = ops.detach(ops.view(ops.clone(input), (input.numel(),)))
+    return _distinct(x, None, return_inverse, return_counts, input.shape)

@@ -1,0 +1,153 @@
+"""Reductions that are not one op: torch's overloads of max and var, norms by name, means that skip nan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from gradwire import return_types
+from gradwire.dispatch import ops
+from gradwire.export import EXPORTS, export
+from gradwire_proto.catalog.meta import wrap_dims
+from gradwire_proto.dtypes import Category, DType
+
+if TYPE_CHECKING:
+    from gradwire.tensor import Tensor
+
+AXIS = {"axis": "dim", "keepdims": "keepdim"}
+
+
+def torch_names(kwargs: dict[str, Any]) -> dict[str, Any]:
+    """NumPy's names of arguments, which torch takes too, as torch's own."""
+    return {AXIS.get(k, k): v for k, v in kwargs.items()}
+
+
+# ---- extremes and middles: of all, along a dim, of two
+
+
+def overloaded(name: str, larger: str = "") -> Callable[..., Any]:
+    """``f(input)``, ``f(input, dim, keepdim)`` and, where there is an op for it, ``f(input, other)``."""
+    everything, along, result = getattr(ops, f"{name}_all"), getattr(ops, f"{name}_dim"), getattr(return_types, name)
+    of_two = getattr(ops, larger) if larger else None
+
+    def f(input: Tensor, *args: Any, **kwargs: Any) -> Any:
+        if not args and not kwargs:
+            return everything(input)
+        if of_two is not None and ("other" in kwargs or (args and isinstance(args[0], type(input)))):
+            return of_two(input, *args, **kwargs)
+        return result(*along(input, *args, **torch_names(kwargs)))
+
+    f.__name__ = f.__qualname__ = name
+    f.__doc__ = everything.__doc__
+    return f
+
+
+for _name, _of_two in (("max", "maximum"), ("min", "minimum"), ("median", ""), ("nanmedian", "")):
+    export(_name, f"Tensor.{_name}")(overloaded(_name, _of_two))
+
+
+@export("aminmax", "Tensor.aminmax")
+def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
+    """Smallest and largest element in one."""
+    return return_types.aminmax(*ops.aminmax(input, dim=dim, keepdim=keepdim))
+
+
+# ---- variance
+
+
+def corrected(name: str) -> Callable[..., Any]:
+    """``f(input, dim, *, correction, keepdim)`` and torch's older ``unbiased`` forms of it."""
+    primitive = getattr(ops, name)
+
+    def f(input: Tensor, *args: Any, **kwargs: Any) -> Any:
+        kwargs = torch_names(kwargs)
+        if args and isinstance(args[0], bool):
+            args = (None, *args)
+        kwargs.update(zip(("dim", "unbiased", "keepdim"), args, strict=False))
+        if len(args) > 3:
+            raise TypeError(f"{name}() takes from 1 to 4 positional arguments but {len(args) + 1} were given")
+        if "unbiased" in kwargs:
+            kwargs["correction"] = int(kwargs.pop("unbiased"))
+        return primitive(input, **kwargs)
+
+    f.__name__ = f.__qualname__ = name
+    f.__doc__ = primitive.__doc__
+    return f
+
+
+for _name in ("var", "std"):
+    export(_name, f"Tensor.{_name}")(corrected(_name))
+for _name in ("var_mean", "std_mean"):
+    export(_name)(corrected(_name))
+
+# ---- sums
+
+
+@export("nanmean", "Tensor.nanmean")
+def nanmean(input: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False, *,
+            dtype: DType | None = None) -> Tensor:  # fmt: skip
+    """Mean of what is not nan."""
+    if input.dtype.category < Category.FLOAT:
+        raise RuntimeError(
+            f"nanmean(): expected input to have floating point or complex dtype but got {input.dtype.legacy}"
+        )
+    return ops.div(ops.nansum(input, dim, keepdim, dtype=dtype), ops.sum(ops.eq(input, input), dim, keepdim))
+
+
+@export("Tensor.sum_to_size")
+def sum_to_size(self: Tensor, *size: Any) -> Tensor:
+    """Summed over the dimensions along which a tensor of ``size`` would be broadcast to this one."""
+    want = tuple(size[0]) if len(size) == 1 and not hasattr(size[0], "__index__") else tuple(size)
+    have = tuple(self.shape)
+    lead = len(have) - len(want)
+    if lead < 0 or any(w not in (1, h) for w, h in zip(want, have[lead:], strict=True)):
+        raise RuntimeError(f"size {{{list(want)}}} is not expandable to size {{{list(have)}}}.")
+    dims = (*range(lead), *(lead + i for i, w in enumerate(want) if w != have[lead + i]))
+    total = ops.sum(self, dims, True) if dims else self
+    return ops.view(total, want) if lead else total
+
+
+# ---- norms
+
+
+@export("norm", "Tensor.norm")
+def norm(input: Tensor, p: Any = "fro", dim: int | Sequence[int] | None = None, keepdim: bool = False,
+         out: Any = None, dtype: DType | None = None) -> Tensor:  # fmt: skip
+    """The p-norm of the elements as a vector; ``"nuc"``, of a matrix, the sum of its singular values."""
+    if isinstance(p, str) and p != "fro":
+        if p != "nuc":
+            raise RuntimeError(f"linalg.matrix_norm: Order {p} not supported.")
+        dims = tuple(range(input.ndim)) if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
+        if len(dims) != 2:
+            raise RuntimeError(f"linalg.matrix_norm: dim must be a 2-tuple. Got {' '.join(map(str, dims))}")
+        matrix_norm: Callable[..., Tensor] = EXPORTS["linalg.matrix_norm"]
+        return matrix_norm(input, "nuc", dims, keepdim, dtype=dtype)
+    return ops.linalg_vector_norm(input, 2 if p in (None, "fro") else p, dim, keepdim, dtype=dtype)
+
+
+@export("dist", "Tensor.dist")
+def dist(input: Tensor, other: Tensor, p: Any = 2) -> Tensor:
+    """The p-norm of the difference."""
+    return ops.linalg_vector_norm(ops.sub(input, other), p)
+
+
+@export("renorm", "Tensor.renorm")
+def renorm(input: Tensor, p: Any, dim: int, maxnorm: Any) -> Tensor:
+    """Slices along a dim, those with a p-norm above ``maxnorm`` scaled down to it."""
+    if isinstance(p, complex) or p <= 0:
+        raise RuntimeError("renorm: non-positive-norm not supported")
+    if maxnorm < 0:
+        raise RuntimeError(f"renorm: expected maxnorm to be >= 0 but got {maxnorm:g}")
+    if input.ndim < 2:
+        raise RuntimeError(f"renorm: input needs at least 2 dimensions, got {input.ndim} dimensions")
+    (kept,) = wrap_dims((dim,), input.ndim)
+    norms = ops.linalg_vector_norm(input, p, tuple(d for d in range(input.ndim) if d != kept), True)
+    # The small number keeps a slice of zeros from being divided by its norm.
+    scale = ops.mul(ops.reciprocal(ops.add(norms, 1e-7)), maxnorm)
+    return ops.mul(input, ops.where(ops.gt(norms, maxnorm), scale, 1.0))
+
+
+@export("Tensor.renorm_")
+def renorm_(self: Tensor, p: Any, dim: int, maxnorm: Any) -> Tensor:
+    """In-place form of renorm."""
+    return ops.copy_(self, renorm(self, p, dim, maxnorm))
