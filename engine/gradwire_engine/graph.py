@@ -203,6 +203,8 @@ class OpNode(Node):
                 elif kind == "gs":
                     args.append([self.zeros(s, create_graph) if g is None else g
                                  for g, s in zip(grads, self.out_specs, strict=True)])  # fmt: skip
+                elif kind == "given":
+                    args.append(grads)
                 elif kind == "needs":
                     args.append(self.needs)
                 else:

@@ -10,11 +10,11 @@ result's :class:`Spec`, or a tuple of them), ``rng`` (the session's generator) a
 first argument, a list: their ``.grad`` as arrays, None where there is none).
 
 **A derivative** is a formula for each tensor argument; its parameters' names say what it needs, and only that is
-saved: ``g`` (gradient of the result; ``gs``, the list of them, zeros where none came, for ops with several), the op's
-arguments by name, ``result`` or a named result, ``x_spec`` for the spec of argument or result ``x`` where its numbers
-are not needed, and ``needs`` (which arguments want a gradient). It is written with operators and the functions of
-:mod:`gradwire_engine.functional`, so that it runs on bare arrays in a plain backward and on tensors under
-``create_graph``, which is what gives every higher order. A formula need not undo broadcasting, nor cast: the engine
+saved: ``g`` (gradient of the result; for ops with several ``gs``, the list of them, zeros where none came, or
+``given``, None where none came), the op's arguments by name, ``result`` or a named result, ``x_spec`` for the spec of
+argument or result ``x`` where its numbers are not needed, and ``needs`` (which arguments want a gradient). It is
+written with operators and the functions of :mod:`gradwire_engine.functional`, so that it runs on bare arrays in a
+plain backward and on tensors under ``create_graph``, which is what gives every higher order. A formula need not undo broadcasting, nor cast: the engine
 sums each gradient to the argument's shape and converts it to its type. None stands for zero.
 """
 
@@ -88,7 +88,7 @@ class Rule:
         return found
 
     def _source(self, name: str) -> tuple[str, int]:
-        if name in ("g", "gs", "needs"):
+        if name in ("g", "gs", "given", "needs"):
             return name, 0
         params = [p.name for p in self.op.params]
         results = [r.name or "result" for r in self.op.results]

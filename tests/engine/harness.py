@@ -12,7 +12,7 @@ A family's test file holds a table of cases and one parametrized test:
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,10 @@ class Case:
     """Positional arguments that want no gradient."""
     results: tuple[int, ...] | None = None
     """Which results to differentiate, where some are only for the backward."""
+    before: Callable[..., Any] | None = None
+    """``before(engine, *args)`` gives the op's arguments: where a function of symmetric matrices is checked, say."""
+    after: Callable[..., Any] | None = None
+    """``after(engine, *results)`` gives what is checked: where an op's results are unique but for a sign, say."""
 
     def __str__(self) -> str:
         return f"{self.op}{'-' + self.label if self.label else ''}"
@@ -45,13 +49,14 @@ class Case:
 
 def case(op: str, *args: Any, ref: Callable[..., Any] | None = None, order: int = 2, tol: float = 1e-5,
          label: str = "", constant: tuple[int, ...] = (), results: tuple[int, ...] | None = None,
+         before: Callable[..., Any] | None = None, after: Callable[..., Any] | None = None,
          **kwargs: Any) -> Case:  # fmt: skip
     """A case: NumPy arrays become tensors (float and complex ones require grad), the rest is passed as it is.
 
     ``ref`` takes what the op takes, arrays in place of tensors, and returns the expected result or results; leave it
     out only for ops whose numbers are random.
     """
-    return Case(op, args, kwargs, ref, order, tol, label, constant, results)
+    return Case(op, args, kwargs, ref, order, tol, label, constant, results, before, after)
 
 
 def rand(*shape: int, seed: int = 0, low: float = -2.0, high: float = 2.0) -> np.ndarray:
@@ -85,8 +90,11 @@ def run(c: Case, engine: Engine | None = None, wants: bool = True) -> tuple[list
     if op.writes:
         # a leaf can't be written to: work on copies, which have a history
         args = [_copies(engine, a) if op.params[i].writes else a for i, a in enumerate(args)]
+    if c.before is not None:
+        args = list(c.before(engine, *args))
     with np.errstate(all="ignore"):
-        return engine.apply(op, op.bind(args, kwargs, Tensor)), leaves, engine
+        results = engine.apply(op, op.bind(args, kwargs, Tensor))
+    return (results if c.after is None else list(c.after(engine, *results))), leaves, engine
 
 
 def _copies(engine: Engine, v: Any) -> Any:
@@ -181,4 +189,4 @@ def _at(c: Case, point: list[np.ndarray]) -> tuple[list[Tensor], list[Tensor], E
         return v
 
     args = tuple(a if i in c.constant else swap(a) for i, a in enumerate(c.args))
-    return run(Case(c.op, args, {k: swap(v) for k, v in c.kwargs.items()}, None, c.order, constant=c.constant))
+    return run(replace(c, args=args, kwargs={k: swap(v) for k, v in c.kwargs.items()}))

@@ -1,0 +1,175 @@
+"""Linear algebra: values against NumPy and SciPy, derivatives to second order, failures by type and text."""
+
+import numpy as np
+import pytest
+import scipy.linalg
+
+from gradwire_engine import Engine
+from gradwire_proto.dtypes import float64
+from gradwire_proto.errors import LinAlgError
+from tests.engine.harness import case, check, crand, rand
+
+
+def well(make, *shape, seed=0):
+    """Matrices far from singular."""
+    n = shape[-1]
+    return make(*shape, seed=seed) + 4 * np.eye(*shape[-2:])[..., :n]
+
+
+def mh(engine, a):
+    return engine.call("conj_physical", engine.call("transpose", a, -1, -2))
+
+
+def symmetric(engine, a):
+    return (a + mh(engine, a),)
+
+
+def positive(engine, a):
+    return (engine.call("matmul", a, mh(engine, a)),)
+
+
+def np_symmetric(a):
+    return a + np.conj(a.swapaxes(-1, -2))
+
+
+def np_positive(a):
+    return a @ np.conj(a.swapaxes(-1, -2))
+
+
+def lower(engine, a, *rest):
+    return (engine.call("tril", a), *rest)
+
+
+def values_and_sizes(engine, values, vectors):
+    """Eigenvectors are unique but for a factor of size 1."""
+    return values, engine.call("abs", vectors)
+
+
+def info(f):
+    """The reference of an op that tells failures: none."""
+    return lambda a, *b, **k: (f(a, *b, **k), np.zeros(a.shape[:-2], np.int32))
+
+
+def eigh(a, **_):
+    values, vectors = np.linalg.eigh(np_symmetric(a))
+    return values, abs(vectors)
+
+
+def eig(a):
+    values, vectors = np.linalg.eig(a)
+    return values, abs(vectors)
+
+
+def svd(a, full_matrices=True):
+    u, s, vh = np.linalg.svd(a, full_matrices=full_matrices)
+    return abs(u), s, abs(vh)
+
+
+def sizes(engine, u, s, vh):
+    return engine.call("abs", u), s, engine.call("abs", vh)
+
+
+def thin_sizes(engine, u, s, vh):
+    """What of full singular vectors is differentiable."""
+    k = s.shape[-1]
+    return sizes(engine, engine.call("slice", u, -1, 0, k, 1), s, engine.call("slice", vh, -2, 0, k, 1))
+
+
+def thin_svd(a, **_):
+    return svd(a, False)
+
+
+def unpacked(engine, lu, pivots, info):
+    return (lu,)
+
+
+def lu(a):
+    out = np.empty_like(a)
+    for i in np.ndindex(a.shape[:-2]):
+        out[i] = scipy.linalg.lu_factor(a[i])[0]
+    return out
+
+
+def logdet(a, **_):
+    sign, size = np.linalg.slogdet(a)
+    return sign, size
+
+
+def triangular(a, b, upper, left=True, unitriangular=False):
+    a = np.triu(a) if upper else np.tril(a)
+    if unitriangular:
+        a = a - a * np.eye(a.shape[-1]) + np.eye(a.shape[-1])
+    return np.linalg.solve(a, b) if left else (np.linalg.solve(a.swapaxes(-1, -2), b.swapaxes(-1, -2))).swapaxes(-1, -2)
+
+
+def cofactors(a):
+    out = np.empty_like(a)
+    for i in range(a.shape[0]):
+        for j in range(a.shape[0]):
+            out[i, j] = (-1) ** (i + j) * np.linalg.det(np.delete(np.delete(a, i, 0), j, 1))
+    return out
+
+
+RANK_2 = rand(3, 2) @ rand(2, 3, seed=1)
+RANK_1 = rand(3, 1) @ rand(1, 3, seed=1)
+
+CASES = [
+    *[
+        c
+        for make in (rand, crand)
+        for c in (
+            case("linalg_inv_ex", well(make, 2, 3, 3), ref=info(np.linalg.inv), label=make.__name__),
+            case("linalg_solve_ex", well(make, 2, 3, 3), make(2, 3, 2), ref=info(np.linalg.solve), label=make.__name__),
+            case("linalg_cholesky_ex", well(make, 2, 3, 3), before=positive, label=make.__name__,
+                 ref=info(lambda a: np.linalg.cholesky(np_positive(a)))),
+            case("linalg_cholesky_ex", well(make, 3, 3), before=positive, label="upper" + make.__name__, upper=True,
+                 ref=info(lambda a, upper: np.conj(np.linalg.cholesky(np_positive(a)).T))),
+            case("det", well(make, 2, 3, 3), ref=np.linalg.det, label=make.__name__),
+            case("linalg_cofactor", well(make, 3, 3), ref=cofactors, label=make.__name__),
+            case("linalg_slogdet", well(make, 2, 3, 3), ref=logdet, label=make.__name__),
+            *[case("linalg_qr", make(2, m, n), ref=np.linalg.qr, label=f"{m}x{n}{make.__name__}")
+              for m, n in ((3, 3), (4, 2), (2, 4))],
+            case("linalg_eigh", make(2, 3, 3), before=symmetric, after=values_and_sizes, ref=eigh, label=make.__name__),
+            case("linalg_eigvalsh", make(2, 3, 3), before=symmetric, label=make.__name__,
+                 ref=lambda a: np.linalg.eigvalsh(np_symmetric(a))),
+            case("linalg_eig", make(3, 3), after=values_and_sizes, ref=eig, label=make.__name__),
+            case("linalg_eigvals", make(2, 3, 3), ref=np.linalg.eigvals, label=make.__name__),
+            *[case("linalg_svd", make(2, m, n), after=sizes, ref=svd, full_matrices=False, label=f"{m}x{n}" +
+                   make.__name__) for m, n in ((3, 3), (4, 2), (2, 4))],
+            case("linalg_svdvals", make(2, 3, 4), ref=lambda a: np.linalg.svd(a)[1], label=make.__name__),
+            *[case("linalg_lu_factor_ex", make(2, m, n), after=unpacked, ref=lu, label=f"{m}x{n}{make.__name__}")
+              for m, n in ((3, 3), (4, 2), (2, 4))],
+            *[case("linalg_solve_triangular", well(make, 3, 3), make(*b), ref=triangular, upper=upper, left=left,
+                   unitriangular=unit, label=f"{b}{upper}{left}{unit}{make.__name__}")
+              for upper, left, unit, b in ((True, True, False, (3, 2)), (False, True, True, (2, 3, 2)),
+                                           (True, False, True, (2, 3)), (False, False, False, (2, 2, 3)))],
+            case("matrix_exp", make(2, 3, 3), ref=scipy.linalg.expm, label=make.__name__),
+            *[case("linalg_pinv", make(2, m, n), ref=np.linalg.pinv, label=f"{m}x{n}{make.__name__}")
+              for m, n in ((3, 3), (4, 2), (2, 4))],
+            case("trace", make(2, 3), ref=np.trace, label=make.__name__),
+        )
+    ],
+    case("linalg_inv_ex", rand(0, 0), ref=info(np.linalg.inv), label="empty"),
+    case("linalg_solve_ex", well(rand, 3, 3), rand(2, 3, 2), ref=info(np.linalg.solve), label="one matrix"),
+    case("linalg_solve_ex", well(rand, 2, 3, 3), rand(3, 2), ref=info(np.linalg.solve), label="one right side"),
+    case("det", RANK_2, ref=np.linalg.det, label="rank 2"),
+    case("det", RANK_1, ref=np.linalg.det, label="rank 1"),
+    case("det", rand(1, 1), ref=np.linalg.det, label="1x1"),
+    case("linalg_cofactor", RANK_2, ref=cofactors, label="rank 2"),
+    case("linalg_cofactor", crand(3, 2) @ crand(2, 3), ref=cofactors, order=1, label="complex rank 2"),
+    case("linalg_qr", rand(4, 2), ref=lambda a, mode: np.linalg.qr(a, mode="complete"), mode="complete", order=0),
+    case("linalg_qr", rand(4, 2), ref=lambda a, mode: (np.empty(0), np.linalg.qr(a, mode="r")), mode="r", order=0),
+    case("linalg_eigh", rand(3, 3), before=symmetric, after=values_and_sizes, ref=eigh, UPLO="U", label="upper"),
+    case("linalg_svd", rand(4, 2), after=thin_sizes, ref=thin_svd, label="full"),
+    case("linalg_svd", rand(2, 4), after=thin_sizes, ref=thin_svd, label="full wide"),
+    case("linalg_pinv", rand(3, 3), before=symmetric, ref=lambda a, hermitian: np.linalg.pinv(np_symmetric(a)),
+         hermitian=True, label="hermitian"),
+    case("linalg_permutation", np.array([[2, 3], [1, 2]], np.int32), 3, dtype=float64, order=0,
+         ref=lambda p, n, dtype: np.array([[[0, 0, 1], [1, 0, 0], [0, 1, 0]], np.eye(3)])),
+    case("matrix_exp", rand(0, 0), ref=np.copy, label="empty"),
+    case("trace", np.arange(6).reshape(2, 3), ref=np.trace, label="ints"),
+]  # fmt: skip
+
+@pytest.mark.parametrize("c", CASES, ids=str)
+def test_op(c):
+    check(c)
