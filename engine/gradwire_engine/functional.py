@@ -16,6 +16,9 @@ from gradwire_proto.catalog.declare import Op
 from gradwire_proto.catalog.shape import view_strides
 from gradwire_proto.spec import Spec, spec
 
+NUMBERS = (bool, int, float, complex)
+"""Taken down here because an op called ``complex`` comes to live in this module."""
+
 
 def named(name: str) -> Callable[..., Any]:
     """The op of that name as a function."""
@@ -79,11 +82,9 @@ def is_complex(x: Any) -> bool:
 
 def conj_real(x: Any) -> Any:
     """The complex conjugate; a real array or tensor, and a number that is real, is its own, uncopied."""
-    if isinstance(x, complex):
+    if isinstance(x, NUMBERS):
         return x.conjugate()
-    if isinstance(x, (bool, int, float)) or not is_complex(x):
-        return x
-    return named("conj_physical")(x)
+    return named("conj_physical")(x) if is_complex(x) else x
 
 
 def reshape(x: Any, shape: tuple[int, ...]) -> Any:
