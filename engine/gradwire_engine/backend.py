@@ -132,7 +132,7 @@ def solve_triangular(xp: Any, a: Any, b: Any, *, lower: bool, unit: bool) -> Any
         return linalg(xp).solve_triangular(a, b, lower=lower, unit_diagonal=unit, check_finite=False)
     if not b.size:
         return np.zeros_like(b)
-    (trsm,) = scipy.linalg.get_blas_funcs(("trsm",), (a, b))
+    trsm = scipy.linalg.get_blas_funcs("trsm", (a, b))
     out = np.empty(b.shape, b.dtype)
     for i in np.ndindex(b.shape[:-2]):
         # BLAS thinks in columns: to it a row-major matrix is its own transpose, and a copy is saved.
@@ -146,7 +146,7 @@ def lu_factor(xp: Any, a: Any) -> tuple[Any, Any]:
     if a.size:
         for i in np.ndindex(a.shape[:-2]):
             if xp is np:
-                (getrf,) = scipy.linalg.get_lapack_funcs(("getrf",), (a,))
+                getrf = scipy.linalg.get_lapack_funcs("getrf", (a,))
                 lu[i], pivots[i], _ = getrf(a[i])
             else:
                 lu[i], pivots[i] = linalg(xp).lu_factor(a[i], check_finite=False)

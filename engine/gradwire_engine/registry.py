@@ -14,8 +14,9 @@ saved: ``g`` (gradient of the result; for ops with several ``gs``, the list of t
 ``given``, None where none came), the op's arguments by name, ``result`` or a named result, ``x_spec`` for the spec of
 argument or result ``x`` where its numbers are not needed, and ``needs`` (which arguments want a gradient). It is
 written with operators and the functions of :mod:`gradwire_engine.functional`, so that it runs on bare arrays in a
-plain backward and on tensors under ``create_graph``, which is what gives every higher order. A formula need not undo broadcasting, nor cast: the engine
-sums each gradient to the argument's shape and converts it to its type. None stands for zero.
+plain backward and on tensors under ``create_graph``, which is what gives every higher order. A formula need not undo
+broadcasting, nor cast: the engine sums each gradient to the argument's shape and converts it to its type. None stands
+for zero.
 """
 
 from __future__ import annotations

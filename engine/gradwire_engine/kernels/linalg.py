@@ -51,7 +51,7 @@ def _singular(xp: Any, a: Any) -> Any:
 
 def _not_positive(xp: Any, a: Any) -> Any:
     host = to_host(a)
-    (potrf,) = scipy.linalg.get_lapack_funcs(("potrf",), (host,))
+    potrf = scipy.linalg.get_lapack_funcs("potrf", (host,))
     info = np.zeros(host.shape[:-2], np.int32)
     for i in np.ndindex(host.shape[:-2]):
         info[i] = potrf(host[i], lower=True)[1]
