@@ -72,7 +72,8 @@ CASES = [
 ]  # fmt: skip
 
 ERRORS = [
-    ("layer_norm", (X, (5,)), "Given normalized_shape=[5], expected input with shape [*, 5], but got input of size[3, 4]"),
+    ("layer_norm", (X, (5,)),
+     "Given normalized_shape=[5], expected input with shape [*, 5], but got input of size[3, 4]"),
     ("layer_norm", (X, (4,), W[:3]),
      "Expected weight to be of same shape as normalized_shape, but got weight of shape [3] and normalized_shape = [4]"),
     ("layer_norm", (X, ()), "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one "
