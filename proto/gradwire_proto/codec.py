@@ -44,13 +44,16 @@ def _encode_list(a: pb.Argument, v: tuple[Any, ...], id_of: Callable[[Any], int]
 
 
 def encode_arguments(arguments: Any, op: Op, values: Sequence[Any], id_of: Callable[[Any], int]) -> None:
-    """Write an op's values, in signature order, leaving out the defaults at the end."""
+    """Write an op's values in signature order, keyword-only ones by name, leaving out defaults where that is clear."""
     params = op.params
     n = len(values)
     while n and values[n - 1] is params[n - 1].default:
         n -= 1
-    for i in range(n):
-        encode_argument(arguments.add(), values[i], id_of)
+    for p, v in zip(params[:n], values, strict=False):
+        if not p.keyword_only:
+            encode_argument(arguments.add(), v, id_of)
+        elif v is not p.default:
+            encode_argument(arguments.add(name=p.name), v, id_of)
 
 
 def decode_arguments(
