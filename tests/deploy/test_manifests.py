@@ -14,6 +14,9 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from gradwire_server.main import parser
+from gradwire_server.service import SERVICE
+
 DEPLOY = Path(__file__).parents[2] / "deploy"
 VARIANTS = ["base", "overlays/cuda"]
 PORTS = {"grpc": 50051, "health": 50052, "metrics": 9464}
@@ -92,6 +95,15 @@ def test_ports_agree(documents):
             assert p["port"] == PORTS[p["targetPort"]]
     (rule,) = one(documents, "NetworkPolicy")["spec"]["ingress"]
     assert {p["port"] for p in rule["ports"]} == {"grpc", "metrics"}
+
+
+def test_the_server_understands_its_command_line(documents):
+    from_pod = parser().parse_args(["serve", *container(documents)["args"]])
+    assert (from_pod.log_format, from_pod.device) == ("json", "$(DEVICE)")
+    from_image = parser().parse_args([*json.loads(dockerfile("ENTRYPOINT"))[1:], *json.loads(dockerfile("CMD"))])
+    assert from_image.device == "cpu"
+    assert from_pod.grace < pod(documents)["terminationGracePeriodSeconds"]
+    assert SERVICE.full_name == container(documents)["readinessProbe"]["grpc"]["service"]
 
 
 def test_selectors_meet_the_pods(documents):
