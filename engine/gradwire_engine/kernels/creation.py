@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from gradwire_engine.backend import NUMPY_DTYPE
 from gradwire_engine.registry import kernel
 from gradwire_proto.dtypes import Category
@@ -54,15 +52,19 @@ def logspace(xp: Any, start: Any, end: Any, steps: int, base: float, dtype: Any)
 kernel("eye", lambda xp, n, m, dtype: xp.eye(n, m, dtype=NUMPY_DTYPE[dtype]))
 
 
-def _triangle(xp: Any, rows: int, columns: int, offset: int, lower: bool, dtype: Any) -> Any:
-    # Lengths of the rows, then where each begins: no mask of the whole matrix is made.
-    ends = np.clip(np.arange(rows) + (offset + 1 if lower else offset), 0, columns)
+def _triangle(xp: Any, rows: int, columns: int, offset: int, lower: bool, spec: Any) -> Any:
+    # Lengths of the rows, then which row each index falls in: no mask of the whole matrix is made.
+    dtype, n = NUMPY_DTYPE[spec.dtype], spec.shape[1]
+    if not n:
+        return xp.zeros(spec.shape, dtype)
+    ends = xp.clip(xp.arange(rows) + (offset + 1 if lower else offset), 0, columns)
     lengths = ends if lower else columns - ends
-    row = np.repeat(np.arange(rows), lengths)
-    first = np.cumsum(lengths) - lengths
-    column = np.arange(len(row)) - first[row] + (0 if lower else ends[row])
-    return xp.asarray(np.stack([row, column]).astype(NUMPY_DTYPE[dtype]))
+    stops = xp.cumsum(lengths)
+    at = xp.arange(n)
+    row = xp.searchsorted(stops, at, side="right")
+    column = at - (stops - lengths)[row] + (0 if lower else ends[row])
+    return xp.stack([row, column]).astype(dtype)
 
 
-kernel("tril_indices", lambda xp, row, col, offset, dtype: _triangle(xp, row, col, offset, True, dtype))
-kernel("triu_indices", lambda xp, row, col, offset, dtype: _triangle(xp, row, col, offset, False, dtype))
+kernel("tril_indices", lambda xp, row, col, offset, dtype, spec: _triangle(xp, row, col, offset, True, spec))
+kernel("triu_indices", lambda xp, row, col, offset, dtype, spec: _triangle(xp, row, col, offset, False, spec))
