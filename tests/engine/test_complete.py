@@ -17,11 +17,12 @@ def names(ops: list[Op]) -> str:
 
 
 def with_cases() -> set[str]:
-    """Names of the ops that have a case in a family's table."""
+    """Names of the ops that have a case in a family's table; those of ops that fill are pairs of name and arguments."""
     found = set()
     for file in Path(__file__).parent.glob("test_*.py"):
         module = importlib.import_module(f"tests.engine.{file.stem}")
-        found |= {c.op for c in getattr(module, "CASES", ()) if isinstance(c, Case)}
+        for table in ("CASES", "FILLS", "DISCRETE"):
+            found |= {c.op if isinstance(c, Case) else c[0] for c in getattr(module, table, ())}
     return found
 
 
