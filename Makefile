@@ -10,7 +10,7 @@ READY := .venv/.ready
 ORACLE := .venv/.oracle
 PROTOS := $(wildcard proto/gradwire_proto/v1/*.proto)
 
-.PHONY: help venv demo test conformance lint proto docs clean
+.PHONY: help venv demo test conformance lint proto docs stubs clean
 
 help:
 	@echo "make demo         train a digit classifier through an embedded server"
@@ -19,6 +19,7 @@ help:
 	@echo "make lint         ruff and mypy"
 	@echo "make proto        make the gRPC stubs from the .proto files"
 	@echo "make docs         write the op reference to build/docs"
+	@echo "make stubs        write the SDK's .pyi files for editors"
 	@echo "make venv, clean"
 
 venv: $(READY)
@@ -61,6 +62,9 @@ proto: $(READY)
 docs: $(READY)
 	mkdir -p build/docs
 	$(BIN)/python -m gradwire_proto.reference > build/docs/ops.md
+
+stubs: $(READY)
+	$(BIN)/python -m gradwire.stubgen
 
 clean:
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis loss.svg
