@@ -49,9 +49,23 @@ class Engine:
         """Runs a custom function's backward in the client: node, gradients, create_graph."""
         self.function_dropped: Callable[[int], None] = lambda function: None
 
+    def select_device(self) -> None:
+        """Make the session's GPU the calling thread's."""
+        backend.library(self.device)
+
     def wrap(self, array: Any, requires_grad: bool = False) -> Tensor:
         """A leaf tensor of a dense array, which it takes over."""
+        array = self.xp.asarray(array)  # NumPy's sums of 0-d arrays are scalars
         return Tensor(self, array, spec(array.shape, DTYPE[array.dtype]), requires_grad=requires_grad)
+
+    def keep(self, array: Any) -> Tensor:
+        """A leaf tensor with a dense copy of an array, or of the scalar that NumPy makes of a 0-d one.
+
+        Raises:
+            MemoryError: it would pass the session's limit.
+        """
+        self.meter.check(array.nbytes)
+        return self.wrap(self.xp.array(array, order="C"))
 
     def call(self, name: str, *values: Any) -> Any:
         """Apply an op by name; arguments left out take their defaults."""
@@ -329,17 +343,21 @@ class Engine:
         node.retained = node.retained or {}
         node.retained[nr] = weakref.ref(t)
 
-    def add_hook(self, t: Tensor, hook: int, run: Callable[[Tensor], Tensor | None]) -> None:
-        """Have ``run`` see, and perhaps replace, each gradient that arrives at ``t``."""
+    def add_hook(
+        self, t: Tensor, hook: int, run: Callable[[Tensor], Tensor | None]
+    ) -> dict[int, Callable[[Tensor], Tensor | None]]:
+        """Have ``run`` see, and perhaps replace, each gradient that arrives at ``t``; the table it is in."""
         if not t.requires_grad and history(t) is None:
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
         if t.grad_fn is None:
             t.hooks = t.hooks or {}
             t.hooks[hook] = run
-            return
+            return t.hooks
         node, nr = t.grad_fn, t.output_nr
         node.hooks = node.hooks or {}
-        node.hooks.setdefault(nr, {})[hook] = run
+        table = node.hooks.setdefault(nr, {})
+        table[hook] = run
+        return table
 
     def add_post_hook(self, t: Tensor, hook: int, run: Callable[[Tensor], Tensor | None]) -> None:
         """Have ``run`` called with leaf ``t`` after its ``.grad`` was added to."""
