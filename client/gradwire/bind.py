@@ -35,9 +35,7 @@ def bind(package: ModuleType) -> None:
     for op in CATALOG.values():
         f = function_of(op)
         if op.public:
-            if not op.name.endswith("_") or op.inplace_of is None:
-                setattr(package, op.name, f)
-            elif _is_function(op):
+            if not op.name.endswith("_") or _is_function(op):
                 setattr(package, op.name, f)
             if op.method:
                 setattr(Tensor, op.name, f)
@@ -84,10 +82,7 @@ def _place(package: ModuleType, path: str, f: Callable[..., Any], method: bool) 
 
 
 def _bind_operators() -> None:
-    try:  # TEMPORARY
-        from gradwire.functions.indexing import getitem, setitem
-    except ModuleNotFoundError:
-        getitem = setitem = None
+    from gradwire.functions.indexing import getitem, setitem
 
     def binary(op: Op, sign: str, swapped: bool = False) -> Callable[[Any, Any], Any]:
         def f(self: Any, other: Any) -> Any:

@@ -126,14 +126,19 @@ def _record(tensors: list[Tensor], session: Session) -> tuple[Node | None, bool 
     return node, grad
 
 
+def sync_mode(session: Session) -> None:
+    """Tell the server this thread's grad mode where it has another. Call with the lock held."""
+    if session.grad_mode is not mode.grad:
+        session.grad_mode = mode.grad
+        session.instruction().set_grad_mode.enabled = mode.grad
+
+
 def send(op: Op, values: Sequence[Any], ids: list[int], session: Session) -> None:
     """Write the instruction."""
     wire = session.wire
     file, line = caller()
     with wire.lock:
-        if session.grad_mode is not mode.grad:
-            session.grad_mode = mode.grad
-            session.instruction().set_grad_mode.enabled = mode.grad
+        sync_mode(session)
         where = wire.location(file, line)
         instruction = session.instruction()
         apply = instruction.apply

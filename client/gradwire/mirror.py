@@ -13,7 +13,7 @@ from collections.abc import Iterable
 class Node:
     """A recorded op, or a leaf."""
 
-    __slots__ = ("calls_back", "freed", "has_grad", "leaf", "parents", "seq", "unsure")
+    __slots__ = ("calls_back", "freed", "has_grad", "leaf", "parents", "retains", "seq", "unsure")
 
     def __init__(self, parents: tuple[Node, ...] = (), seq: int = 0, leaf: bool = False, unsure: bool = False):
         self.parents = parents
@@ -24,6 +24,8 @@ class Node:
         """A backward without ``retain_graph`` went through it."""
         self.has_grad = False
         """Of a leaf, or a tensor that retains its gradient: backward has reached it."""
+        self.retains = False
+        """Of a tensor that is no leaf: it keeps its gradient all the same."""
         self.calls_back = False
         """A hook or a custom function of the client's sits here."""
         self.unsure = unsure

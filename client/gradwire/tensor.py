@@ -57,7 +57,6 @@ class Tensor:
         "_id",
         "_leaf",
         "_node",
-        "_retains",
         "_session",
         "_spec",
         "_storage",
@@ -81,7 +80,6 @@ class Tensor:
         """Of a base: how often in-place ops rewrote its history; of a view: when it last looked."""
         self._creation = ""
         self._grad: Tensor | None = None
-        self._retains = False
 
     def __del__(self) -> None:
         try:
@@ -335,14 +333,14 @@ class Tensor:
             raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
         if self.is_leaf:
             return
-        self._retains = True
+        self._own_node().retains = True
         with self._session.wire.lock:
             m = self._session.instruction().require_grad
             m.tensor, m.retain = self._id, True
 
     @property
     def retains_grad(self) -> bool:
-        return self._retains
+        return self._node is not None and self._node.retains
 
     @property
     def output_nr(self) -> int:
@@ -371,7 +369,7 @@ class Tensor:
 
         Warns as torch does where the tensor is neither a leaf nor retains its gradient.
         """
-        if not self.is_leaf and not self._retains:
+        if not self.is_leaf and not self.retains_grad:
             warnings.warn(NONLEAF_GRAD, UserWarning, stacklevel=2)
             return None
         node = self._node

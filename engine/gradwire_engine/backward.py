@@ -61,8 +61,7 @@ def grad(engine: Engine, outputs: list[Tensor], inputs: list[Tensor], grads: lis
         elif create_graph:
             results.append(g)
         else:
-            engine.meter.check(t.spec.nbytes)
-            results.append(engine.wrap(g.copy(order="C")))
+            results.append(engine.keep(g))
     return results
 
 
@@ -256,12 +255,12 @@ def _hooks(engine: Engine, node: Node, grads: list[Any], create_graph: bool) -> 
         for hook in list(several.values()):
             if grads[nr] is None:
                 break
-            t = grads[nr] if create_graph else engine.wrap(engine.xp.ascontiguousarray(grads[nr]))
+            t = grads[nr] if create_graph else engine.keep(grads[nr])
             new = hook(t)
             if new is not None:
                 grads[nr] = new if create_graph else new.array
     for nr, ref in (node.retained or {}).items():
         t = ref()
         if t is not None and grads[nr] is not None:
-            g = grads[nr] if create_graph else engine.wrap(grads[nr].copy(order="C"))
+            g = grads[nr] if create_graph else engine.keep(grads[nr])
             t.grad = g if t.grad is None else t.grad + g

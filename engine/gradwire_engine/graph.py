@@ -90,8 +90,7 @@ class AccumulateGrad(Node):
             if create_graph:
                 t.grad = F.clone(g)
             else:
-                self.engine.meter.check(t.spec.nbytes)
-                t.grad = self.engine.wrap(g.copy(order="C"))
+                t.grad = self.engine.keep(g)
         elif create_graph:
             t.grad = t.grad + g
         else:
@@ -324,6 +323,6 @@ class FunctionNode(Node):
 
     def run(self, grads: list[Any], create_graph: bool) -> list[Any]:
         engine = self.engine
-        tensors = [g if g is None or create_graph else engine.wrap(g) for g in grads]
+        tensors = [g if g is None or create_graph else engine.keep(g) for g in grads]
         made = engine.call_function(self, tensors, create_graph)
         return [t if t is None or create_graph else t.array for t in made]

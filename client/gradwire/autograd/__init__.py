@@ -69,11 +69,9 @@ def backward(tensors: Several, grad_tensors: Any = None, retain_graph: bool | No
             m.inputs.extend([t._id for t in only])
     reached = walk.reached if only is None else {_node(t) for t in only}
     for node in reached:
-        if node.leaf or only is not None:
+        if node.leaf or node.retains or only is not None:
             node.has_grad = True
             node.unsure = node.unsure or create_graph
-        elif node.has_grad is None:
-            node.has_grad = True
     if request:
         _wait(session, request)
     if not keep:

@@ -184,6 +184,7 @@ def _record(cls: type, ctx: Context, args: Sequence[Any], tensors: list[Tensor],
     with session.wire.lock:
         ctx._number = session.new_id()
         ctx._session = session
+        dispatch.sync_mode(session)
         session.functions[ctx._number] = ctx
         file, line = dispatch.caller()
         where = session.wire.location(file, line)
