@@ -34,6 +34,8 @@ UNTOLD = {
     "einsum": {"dtype", "casting", "optimize"},
 }
 """Keywords of functions whose signature only says ``**kwargs``."""
+ON_THE_HOST = {"linalg.py"}
+"""Families that do on the CPU what CuPy has no routine for, and so import NumPy and SciPy."""
 ARRAY_METHODS = {n for n in dir(np.ndarray) if not n.startswith("_")}
 FLAGS = {"c_contiguous", "f_contiguous", "owndata"}
 UNKNOWN: Any = object()
@@ -229,7 +231,8 @@ def imports(tree: ast.AST) -> Iterator[str]:
 def test_families_take_their_library_from_their_arrays(folder: str) -> None:
     for file in (ENGINE / folder).glob("*.py"):
         found = {"numpy", "scipy", "cupy", "cupyx"} & set(imports(ast.parse(file.read_text())))
-        assert not found, f"{folder}/{file.name} imports {', '.join(found)}: put it into backend.py"
+        if file.name not in ON_THE_HOST:
+            assert not found, f"{folder}/{file.name} imports {', '.join(found)}: put it into backend.py"
 
 
 @pytest.mark.parametrize(
