@@ -164,9 +164,9 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
         else:
             engine.meter.check(node.out_specs[nr].nbytes)
             total = have + g
-            if total.shape:  # 0-d sums are scalars, which can't be added to in place
-                owned.add((node, nr))
-            buffer[nr] = total
+            # NumPy's 0-d sums are scalars, which can't be added to in place, nor kept.
+            buffer[nr] = np.asarray(total) if isinstance(total, np.generic) else total
+            owned.add((node, nr))
 
     heap: list[tuple[int, int, Node]] = []
 

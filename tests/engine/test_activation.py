@@ -16,11 +16,6 @@ def tanh_gelu(x, approximate=None):
     return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
 
 
-def slope(f):
-    """The reference of a fused backward: its gradient times the central difference of ``f``."""
-    return lambda g, x, **kw: g * (f(x + 1e-5) - f(x - 1e-5)) / 2e-5
-
-
 def gelu(x):
     return x * sp.ndtr(x)
 
@@ -34,6 +29,8 @@ CASES = [
     case("threshold_backward", G, X, 0.5, ref=lambda g, x, t: np.where(x > t, g, 0)),
     case("leaky_relu", X, 0.2, ref=lambda x, s: np.where(x > 0, x, s * x)),
     case("leaky_relu_", X, 0.2, ref=lambda x, s: np.where(x > 0, x, s * x)),
+    case("leaky_relu_backward", G, X, 0.2, ref=lambda g, x, s: np.where(x > 0, g, s * g)),
+    case("leaky_relu_backward", G, X, rand(4), ref=lambda g, x, s: np.where(x > 0, g, s * g), label="slopes"),
     case("elu", X, 1.5, 2.0, 0.5, ref=lambda x, a, s, i: s * np.where(x > 0, x, a * np.expm1(x * i))),
     case("elu_", X, ref=lambda x: np.where(x > 0, x, np.expm1(x))),
     case("elu", np.array([-800.0, 800.0]), ref=lambda x: np.array([-1.0, 800.0]), label="large"),
@@ -48,11 +45,13 @@ CASES = [
     case("mish_", X, ref=lambda x: x * np.tanh(np.log1p(np.exp(x)))),
     case("hardtanh", X, -1.0, 0.5, ref=np.clip),
     case("hardtanh_", X, -1.0, 0.5, ref=np.clip),
+    case("hardtanh_backward", G, X, -1.0, 0.5, ref=lambda g, x, a, b: g * ((x > a) & (x < b))),
     case("hardsigmoid", 3 * X, ref=lambda x: np.clip(x / 6 + 0.5, 0, 1)),
     case("hardsigmoid_", 3 * X, ref=lambda x: np.clip(x / 6 + 0.5, 0, 1)),
     case("hardswish", 3 * X, ref=lambda x: x * np.clip(x / 6 + 0.5, 0, 1)),
     case("hardswish_", 3 * X, ref=lambda x: x * np.clip(x / 6 + 0.5, 0, 1)),
     case("hardshrink", X, ref=lambda x: np.where(abs(x) > 0.5, x, 0)),
+    case("hardshrink_backward", G, X, 0.5, ref=lambda g, x, m: g * (abs(x) > m)),
     case("softshrink", X, 0.3, ref=lambda x, m: np.sign(x) * np.maximum(abs(x) - m, 0)),
     case("softplus", X, 2.0, 1.0, ref=lambda x, b, t: np.where(x * b > t, x, np.log1p(np.exp(x * b)) / b)),
     case("log_sigmoid", X, ref=lambda x: np.log(sp.expit(x))),

@@ -11,17 +11,22 @@ from gradwire_engine.registry import vjp
 vjp("relu", input=lambda g, result: F.threshold_backward(g, result, 0))
 vjp("threshold", input=lambda g, input, threshold: F.threshold_backward(g, input, threshold))
 vjp("threshold_backward", grad=lambda g, input, threshold: F.threshold_backward(g, input, threshold))
-vjp("leaky_relu", input=lambda g, input, negative_slope: F.where(input > 0, g, g * negative_slope))
-vjp("hardtanh", input=lambda g, input, min_val, max_val: F.where((input > min_val) & (input < max_val), g, 0))
-vjp("hardsigmoid", input=lambda g, input: F.where((input > -3) & (input < 3), g / 6, 0))
+vjp("leaky_relu", input=lambda g, input, negative_slope: F.leaky_relu_backward(g, input, negative_slope))
+vjp("leaky_relu_backward",
+    grad=lambda g, input, negative_slope: F.leaky_relu_backward(g, input, negative_slope),
+    negative_slope=lambda g, grad, input: F.where(input > 0, 0, g * grad))  # fmt: skip
+vjp("hardtanh", input=lambda g, input, min_val, max_val: F.hardtanh_backward(g, input, min_val, max_val))
+vjp("hardtanh_backward", grad=lambda g, input, min_val, max_val: F.hardtanh_backward(g, input, min_val, max_val))
+vjp("hardsigmoid", input=lambda g, input: F.hardtanh_backward(g / 6, input, -3, 3))
 vjp("hardswish", input=lambda g, input:
     F.where(input <= -3, 0, F.where(input < 3, g * (input / 3 + 0.5), g)))  # fmt: skip
-vjp("hardshrink", input=lambda g, input, lambd: F.where((input >= -lambd) & (input <= lambd), 0, g))
-vjp("softshrink", input=lambda g, input, lambd: F.where((input >= -lambd) & (input <= lambd), 0, g))
+for _name in ("hardshrink", "softshrink"):
+    vjp(_name, input=lambda g, input, lambd: F.hardshrink_backward(g, input, lambd))
+vjp("hardshrink_backward", grad=lambda g, input, lambd: F.hardshrink_backward(g, input, lambd))
 vjp("softplus", input=lambda g, input, beta, threshold:
     F.where(input * beta > threshold, g, g * F.sigmoid(input * beta)))  # fmt: skip
 vjp("log_sigmoid", input=lambda g, input: g * F.sigmoid(-input))
-vjp("prelu_kernel", input=lambda g, input, weight: F.where(input > 0, g, g * weight),
+vjp("prelu_kernel", input=lambda g, input, weight: F.leaky_relu_backward(g, input, weight),
                     weight=lambda g, input: F.where(input > 0, 0, g * input))  # fmt: skip
 
 

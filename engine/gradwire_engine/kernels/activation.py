@@ -18,10 +18,15 @@ kernel("relu", lambda xp, input, out=None: xp.maximum(input, 0, out=out))
 kernel("threshold", lambda xp, input, threshold, value: xp.where(input <= threshold, input.dtype.type(value), input))
 kernel("threshold_backward", lambda xp, grad, input, threshold: xp.where(input <= threshold, grad.dtype.type(0), grad))
 kernel("leaky_relu", lambda xp, input, negative_slope: xp.where(input > 0, input, input * negative_slope))
+kernel("leaky_relu_backward", lambda xp, grad, input, negative_slope: xp.where(input > 0, grad, grad * negative_slope))
 kernel("hardtanh", lambda xp, input, min_val, max_val, out=None: xp.clip(input, min_val, max_val, out=out))
+kernel("hardtanh_backward", lambda xp, grad, input, min_val, max_val:
+       xp.where((input > min_val) & (input < max_val), grad, grad.dtype.type(0)))  # fmt: skip
 kernel("hardsigmoid", lambda xp, input: xp.clip(input / 6 + 0.5, 0, 1))
 kernel("hardswish", lambda xp, input: input * xp.clip(input / 6 + 0.5, 0, 1))
 kernel("hardshrink", lambda xp, input, lambd: xp.where(abs(input) <= lambd, input.dtype.type(0), input))
+kernel("hardshrink_backward", lambda xp, grad, input, lambd:
+       xp.where((input >= -lambd) & (input <= lambd), grad.dtype.type(0), grad))  # fmt: skip
 kernel("softshrink", lambda xp, input, lambd: input - xp.clip(input, -lambd, lambd))
 kernel("prelu_kernel", lambda xp, input, weight: xp.where(input > 0, input, input * weight))
 kernel("log_sigmoid", lambda xp, input: xp.minimum(input, 0) - xp.log1p(xp.exp(-abs(input))))

@@ -47,6 +47,19 @@ def _gelu(op: Op, input: Spec, approximate: str) -> Inferred:
     return Inferred((spec(input.shape, input.dtype),), input.dtype)
 
 
+LARGEST = {"float16": "65504", "bfloat16": "3.38953e+38", "float32": "3.40282e+38", "float64": "1.79769e+308"}
+
+
+def _softshrink(op: Op, input: Spec, lambd: float) -> Inferred:
+    need_float("softshrink_check", input.dtype)
+    if lambd < 0:
+        raise RuntimeError(
+            f"lambda must be in range [0, {LARGEST[input.dtype.name]}] for input dtype {input.dtype.legacy}, but found "
+            f"{lambd:g}"
+        )
+    return Inferred((spec(input.shape, input.dtype),), input.dtype)
+
+
 def _softmax(op: Op, input: Spec, dim: int, dtype: DType | None) -> Spec:
     wrap_dim(dim, input.ndim)
     need_float(f"{op.name}_lastdim_kernel_impl", dtype or input.dtype)
@@ -64,13 +77,19 @@ op("threshold(Tensor input, Scalar threshold, Scalar value) -> Tensor", meta=_th
    doc="input where above the threshold, else the value.")
 op("threshold_backward(Tensor grad, Tensor input, Scalar threshold) -> Tensor", meta=of_two, public=False,
    method=False, doc="Gradient of threshold and relu.")
+for _signature in (
+    "leaky_relu_backward(Tensor grad, Tensor input, Tensor|Scalar negative_slope) -> Tensor",
+    "hardtanh_backward(Tensor grad, Tensor input, Scalar min_val, Scalar max_val) -> Tensor",
+    "hardshrink_backward(Tensor grad, Tensor input, Scalar lambd) -> Tensor",
+):
+    op(_signature, meta=of_two, public=False, method=False, doc=f"Gradient of {_signature.partition('_backward')[0]}.")
 op("leaky_relu(Tensor input, Scalar negative_slope=0.01) -> Tensor", meta=floats("leaky_relu_cpu"), inplace=True,
    public=False, method=False, doc="input where positive, else a small slope times input.")
 op("elu(Tensor input, Scalar alpha=1, Scalar scale=1, Scalar input_scale=1) -> Tensor", meta=floats("elu_cpu"),
    inplace=True, public=False, method=False,
    doc="scale * (input where positive, else alpha * (exp(input_scale * input) - 1)).")
 op("gelu(Tensor input, *, str approximate='none') -> Tensor", meta=_gelu, inplace=True, public=False, method=False,
-   doc="input times the normal distribution function of input.")
+   alias=("nn.functional.gelu",), doc="input times the normal distribution function of input.")
 op("gelu_backward(Tensor grad, Tensor input, *, str approximate='none') -> Tensor", meta=of_two, public=False,
    method=False, doc="Gradient of gelu.")
 op("silu(Tensor input) -> Tensor", meta=floats("silu_cpu"), inplace=True, public=False, method=False,
@@ -84,11 +103,12 @@ op("hardsigmoid(Tensor input) -> Tensor", meta=floats("hardsigmoid_cpu"), inplac
 op("hardswish(Tensor input) -> Tensor", meta=floats("hardswish_cpu"), inplace=True, public=False, method=False,
    doc="input * hardsigmoid(input).")
 op("hardshrink(Tensor input, Scalar lambd=0.5) -> Tensor", meta=floats("hardshrink_cpu"),
-   doc="input, and 0 where its size is at most lambd.")
-op("softshrink(Tensor input, Scalar lambd=0.5) -> Tensor", meta=floats("softshrink_cpu"), public=False, method=False,
-   doc="input moved towards 0 by lambd, and no further than 0.")
+   alias=("nn.functional.hardshrink",), doc="input, and 0 where its size is at most lambd.")
+op("softshrink(Tensor input, Scalar lambd=0.5) -> Tensor", meta=_softshrink, public=False, method=False,
+   alias=("nn.functional.softshrink",), doc="input moved towards 0 by lambd, and no further than 0.")
 op("softplus(Tensor input, Scalar beta=1, Scalar threshold=20) -> Tensor", meta=floats("softplus_cpu"), public=False,
-   method=False, doc="log(1 + exp(beta * input)) / beta; input itself where beta * input is above the threshold.")
+   method=False, alias=("nn.functional.softplus",),
+   doc="log(1 + exp(beta * input)) / beta; input itself where beta * input is above the threshold.")
 op("log_sigmoid(Tensor input) -> Tensor", meta=floats("log_sigmoid_cpu"), public=False, method=False,
    alias=("nn.functional.logsigmoid",), doc="log(sigmoid(input)).")
 op("prelu_kernel(Tensor input, Tensor weight) -> Tensor", meta=of_two, public=False, method=False,
