@@ -37,12 +37,14 @@ def setitem(self: Tensor, key: Any, value: Any) -> None:
         value = value.item() if isinstance(value, np.generic) else value
         if not isinstance(value, (bool, int, float, complex)):
             raise TypeError(f"can't assign a {_type_name(value)} to a torch.{self.dtype.legacy}Tensor")
-    part, indices = _through(self, key)
+    if key is False:
+        return
+    part, indices = (ops.unsqueeze(self, 0), []) if key is True else _through(self, key)
     if all(t is None for t in indices):
         _store(part, value)
         return
     masks = [(d, t) for d, t in enumerate(indices) if t is not None]
-    one = not isinstance(value, Tensor) or (not value.ndim and value.dtype is self.dtype)
+    one = not isinstance(value, Tensor) or not value.ndim
     if one and len(masks) == 1 and masks[0][1].dtype is dtypes.bool_:
         d, mask = masks[0]
         _check_mask(part, d, mask)
