@@ -10,7 +10,7 @@ from gradwire_engine.registry import kernel
 
 def check_rows(indices: Any, rows: int) -> None:
     """Raise torch's error for an index out of range; the array libraries would wrap it."""
-    if indices.size and not (0 <= int(indices.min()) and int(indices.max()) < rows):
+    if indices.size and not (int(indices.min()) >= 0 and int(indices.max()) < rows):
         raise IndexError("index out of range in self")
 
 

@@ -1,3 +1,239 @@
-"""Kernels. Pooling and interpolation."""
+"""Kernels of pooling."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from itertools import product
+from typing import Any
+
+from gradwire_engine.backend import add_at
+from gradwire_engine.kernels import axes
+from gradwire_engine.kernels.conv import offsets, padded, wide
+from gradwire_engine.registry import kernel
+from gradwire_proto.catalog.pool import ints
+
+
+def _largest(xp: Any, pieces: Iterable[Any], first: Any = 0) -> tuple[Any, Any]:
+    """The largest of several arrays element by element, and the number of the one it is from.
+
+    The first of equals wins, and the last NaN. Written without masked assignment, which stumbles over random masks.
+
+    Args:
+        first: the number where nothing is larger than the first piece.
+    """
+    best = number = None
+    for i, values in enumerate(pieces):
+        if best is None:
+            best = values.copy()
+            number = xp.empty(values.shape, dtype="int32")
+            number[...] = first
+            continue
+        better = values > best
+        if values.dtype.kind not in "iu":
+            better |= values != values
+        xp.maximum(best, values, out=best)
+        xp.maximum(number, better * xp.int32(i), out=number)  # numbers only grow
+    return best, number
+
+
+def _flat(xp: Any, each: list[Any], shape: tuple[int, ...]) -> Any:
+    """Flat indices into planes of this shape from the indices along each dimension."""
+    n = len(shape)
+    total: Any = 0
+    for i, at in enumerate(each):
+        total = total + xp.asarray(at).reshape(-1, *(1,) * (n - i - 1)) * math.prod(shape[i + 1 :])
+    return total
+
+
+def _moves(xp: Any, places: Iterable[tuple[int, ...]], shape: tuple[int, ...]) -> Any:
+    """How far each place of a window is from its first, in a flat plane of this shape."""
+    strides = [math.prod(shape[i + 1 :]) for i in range(len(shape))]
+    return xp.asarray([sum(a * b for a, b in zip(at, strides, strict=True)) for at in places])
+
+
+def _lowest(xp: Any, dtype: Any) -> Any:
+    return xp.iinfo(dtype).min if dtype.kind in "iu" else -math.inf
+
+
+def _max_pool(n: int) -> None:
+    def run(xp: Any, input: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool,
+            spec: Any) -> tuple[Any, Any]:  # fmt: skip
+        k = ints("", "", kernel_size, n)
+        s = ints("", "", stride, n) if len(stride) else k
+        p, d = ints("", "", padding, n), ints("", "", dilation, n)
+        size, out = input.shape[-n:], spec[0].shape[-n:]
+        reach = [(o - 1) * c + b * (a - 1) + 1 for o, c, b, a in zip(out, s, d, k, strict=True)]
+        # With ceil_mode the last window may need more room on the right than the padding gives.
+        room = [max(b, r - i - b) for b, r, i in zip(p, reach, size, strict=True)]
+        x = _widened(xp, input, p, room)
+        starts = [[o * b - c for o in range(m)] for m, b, c in zip(out, s, p, strict=True)]
+        # Where padding comes first in a window, so that a window of -inf has an index of its own.
+        valid = [[max(0, -(a // step)) for a in line] for line, step in zip(starts, d, strict=True)]
+        values, number = _largest(
+            xp, (x[(..., *where)] for _, where in offsets(k, s, d, out)), _flat(xp, valid, k)
+        )
+        each = product(*(range(0, a * b, b) for a, b in zip(k, d, strict=True)))
+        return values, _moves(xp, each, size)[number] + _flat(xp, starts, size)
+
+    kernel(f"max_pool{n}d_with_indices", run)
+
+
+def _widened(xp: Any, input: Any, left: Any, right: Any) -> Any:
+    if not any(left) and not any(right):
+        return input
+    if tuple(left) == tuple(right):
+        return padded(xp, input, left, _lowest(xp, input.dtype))
+    n = len(left)
+    size = input.shape[-n:]
+    shape = (*input.shape[:-n], *(a + i + b for a, i, b in zip(left, size, right, strict=True)))
+    out = xp.full(shape, _lowest(xp, input.dtype), dtype=input.dtype)
+    out[(..., *(slice(a, a + i) for a, i in zip(left, size, strict=True)))] = input
+    return out
+
+
+def _adaptive_max_pool(n: int) -> None:
+    def run(xp: Any, input: Any, output_size: Any, spec: Any) -> tuple[Any, Any]:
+        size, out = input.shape[-n:], spec[0].shape[-n:]
+        if 0 in spec[0].shape:
+            return xp.empty(spec[0].shape, dtype=input.dtype), xp.empty(spec[0].shape, dtype="int64")
+        shares = [axes.shares(i, o) for i, o in zip(size, out, strict=True)]
+        flat = input.reshape(*input.shape[:-n], -1)
+        # A window shorter than others looks at its last element again, which is never larger.
+        indices = [
+            _flat(xp, [[min(a + j, b - 1) for a, b in line] for j, line in zip(at, shares, strict=True)], size)
+            for at in product(*(range(max(b - a for a, b in line)) for line in shares))
+        ]
+        values, number = _largest(xp, (flat[..., i] for i in indices))
+        plane = xp.arange(indices[0].size).reshape(indices[0].shape)
+        return values, xp.stack(indices).reshape(-1)[number * indices[0].size + plane]
+
+    kernel(f"adaptive_max_pool{n}d", run)
+
+
+def _smallest_first(sizes: Any, out: Any) -> list[int]:
+    """The order of axes in which the intermediate results are smallest."""
+    return sorted(range(len(sizes)), key=lambda i: out[i] / max(1, sizes[i]))
+
+
+def _avg_pool(n: int) -> None:
+    def geometry(size: Any, out: Any, kernel_size: Any, stride: Any, padding: Any) -> list[tuple[int, ...]]:
+        k = ints("", "", kernel_size, n)
+        s = ints("", "", stride, n) if len(stride) else k
+        return list(zip(size, out, k, s, ints("", "", padding, n), strict=True))
+
+    def divided(xp: Any, x: Any, lines: list[tuple[int, ...]], include: bool, divisor: int | None) -> Any:
+        """``x``, of the pooled shape, divided by how many elements each window has."""
+        if divisor is not None:
+            return x / divisor
+        counts: Any = 1
+        for i, (size, out, k, s, p) in enumerate(lines):
+            starts = [o * s - p for o in range(out)]
+            # torch counts padding, but not what a window of ceil_mode has beyond it.
+            each = [min(a + k, size + p) - a if include else min(a + k, size) - max(a, 0) for a in starts]
+            counts = counts * (each[0] if len(set(each)) == 1 else
+                               xp.asarray(each, dtype="float64").reshape(-1, *(1,) * (n - i - 1)))  # fmt: skip
+        return x / (counts if isinstance(counts, int) else counts.astype(x.real.dtype if x.dtype.kind in "fc" else "d"))
+
+    def run(xp: Any, input: Any, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool,
+            count_include_pad: bool, divisor_override: int | None, spec: Any) -> Any:  # fmt: skip
+        lines = geometry(input.shape[-n:], spec.shape[-n:], kernel_size, stride, padding)
+        x = wide(input)
+        for i in _smallest_first(input.shape[-n:], spec.shape[-n:]):
+            x = axes.apply(xp, x, x.ndim - n + i, lines[i][1], axes.windows(*lines[i]))
+        return divided(xp, x, lines, count_include_pad, divisor_override)
+
+    def back(xp: Any, grad: Any, input_size: Any, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool,
+             count_include_pad: bool, divisor_override: int | None) -> Any:  # fmt: skip
+        lines = geometry(input_size, grad.shape[-n:], kernel_size, stride, padding)
+        x = divided(xp, wide(grad), lines, count_include_pad, divisor_override)
+        for i in _smallest_first(grad.shape[-n:], input_size):
+            x = axes.apply(xp, x, x.ndim - n + i, lines[i][0], axes.windows(*lines[i]), transposed=True)
+        return x
+
+    kernel(f"avg_pool{n}d", run)
+    kernel(f"avg_pool{n}d_backward", back)
+
+
+def _adaptive_avg_pool(n: int) -> None:
+    def along(xp: Any, x: Any, size: Any, out: Any, transposed: bool) -> Any:
+        x = wide(x)
+        to, at = (size, x.ndim - n) if transposed else (out, x.ndim - n)
+        for i in _smallest_first(x.shape[-n:], to):
+            if size[i] != out[i]:
+                x = axes.apply(xp, x, at + i, to[i], axes.means(size[i], out[i], transposed))
+        return x
+
+    kernel(f"adaptive_avg_pool{n}d", lambda xp, input, output_size, spec: along(
+        xp, input, input.shape[-n:], spec.shape[-n:], False))  # fmt: skip
+    kernel(f"adaptive_avg_pool{n}d_backward", lambda xp, grad, input_size, output_size: along(
+        xp, grad, input_size, grad.shape[-n:], True))  # fmt: skip
+
+
+for _n in (1, 2, 3):
+    _max_pool(_n)
+    _adaptive_max_pool(_n)
+    _avg_pool(_n)
+    _adaptive_avg_pool(_n)
+
+
+def _placed(xp: Any, indices: Any, planes: int, inner: int) -> Any:
+    """Indices within planes as indices into all of them, flat."""
+    return (indices.reshape(planes, -1) + xp.arange(planes)[:, None] * inner).reshape(-1)
+
+
+@kernel("scatter_planes")
+def scatter_planes(xp: Any, input: Any, indices: Any, size: Any, unique: bool, spec: Any) -> Any:
+    out = xp.zeros(spec.numel, dtype=input.dtype)
+    if input.size:
+        inner = math.prod(size)
+        at = _placed(xp, indices, spec.numel // inner, inner)
+        if unique:
+            out[at] = input.reshape(-1)
+        else:
+            add_at(xp, out, at, input.reshape(-1))
+    return out.reshape(spec.shape)
+
+
+@kernel("gather_planes")
+def gather_planes(xp: Any, input: Any, indices: Any, dims: int) -> Any:
+    if not indices.size:
+        return xp.empty(indices.shape, dtype=input.dtype)
+    inner = math.prod(input.shape[input.ndim - dims :])
+    return input.reshape(-1)[_placed(xp, indices, input.size // inner, inner)].reshape(indices.shape)
+
+
+@kernel("max_unpool")
+def max_unpool(xp: Any, input: Any, indices: Any, output_size: Any, spec: Any) -> Any:
+    inner = math.prod(output_size)
+    wrong = (indices < 0) | (indices >= inner)
+    if bool(wrong.any()):
+        volume = "x".join(map(str, output_size if len(output_size) > 1 else (*output_size, 1)))
+        raise RuntimeError(
+            f"Found an invalid max index: {int(indices[wrong][0])} (output volumes are of size {volume})"
+        )
+    return scatter_planes(xp, input, indices, output_size, True, spec)
+
+
+@kernel("fractional_max_pool")
+def fractional_max_pool(xp: Any, input: Any, kernel_size: Any, output_size: Any, random_samples: Any,
+                        spec: Any) -> tuple[Any, Any]:  # fmt: skip
+    n = len(output_size)
+    size, planes = input.shape[-n:], math.prod(input.shape[:-n])
+    # torch draws a number for each dimension, the last one first.
+    draws = random_samples.reshape(planes, n)[:, ::-1] if n == 2 else random_samples.reshape(planes, n)
+    start: Any = 0
+    for i, (m, o, k) in enumerate(zip(size, output_size, kernel_size, strict=True)):
+        u = draws[:, i, None]
+        alpha = (m - k) / (o - 1) if o > 1 else 0.0
+        line = (xp.floor((xp.arange(o) + u) * alpha) - xp.floor(u * alpha)).astype("int64")
+        line[:, -1] = m - k
+        line = line.reshape(planes, *(o if j == i else 1 for j in range(n)))
+        start = start + line * math.prod(size[i + 1 :])
+    flat = input.reshape(planes, -1)
+    moves = [int(m) for m in _moves(xp, product(*map(range, kernel_size)), size)]
+    values, number = _largest(
+        xp, (xp.take_along_axis(flat, (start + m).reshape(planes, -1), axis=1) for m in moves)
+    )
+    index = xp.asarray(moves)[number] + start.reshape(planes, -1)
+    return values.reshape(spec[0].shape), index.reshape(spec[0].shape)

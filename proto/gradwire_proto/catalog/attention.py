@@ -10,8 +10,8 @@ from gradwire_proto.spec import Spec, spec
 def _check_indices(op: Op, indices: Spec, position: int = 1) -> None:
     if indices.dtype not in (dtypes.int64, dtypes.int32):
         raise RuntimeError(
-            f"Expected tensor for argument #{position} 'indices' to have one of the following scalar types: Long, Int; but got "
-            f"torch.{indices.dtype.legacy}Tensor instead (while checking arguments for {op.name})"
+            f"Expected tensor for argument #{position} 'indices' to have one of the following scalar types: Long, "
+            f"Int; but got torch.{indices.dtype.legacy}Tensor instead (while checking arguments for {op.name})"
         )
 
 
