@@ -123,11 +123,7 @@ def _bind_operators() -> None:
     for python, name in (("floordiv", "floor_divide"), ("mod", "remainder"), ("lshift", "bitwise_left_shift"),
                          ("rshift", "bitwise_right_shift")):  # fmt: skip
         if name in CATALOG:
-
-            def reflected(self: Any, other: Any, op: Op = CATALOG[name]) -> Any:
-                return call(op, (self.new_tensor(other), self), {})
-
-            setattr(Tensor, f"__r{python}__", reflected)
+            setattr(Tensor, f"__r{python}__", binary(CATALOG[name], "", swapped=True))
     for name in COMPARISONS:
         setattr(Tensor, f"__{name}__", binary(CATALOG[name], ""))
     for python, name in (("neg", "neg"), ("abs", "abs"), ("invert", "bitwise_not")):

@@ -50,6 +50,8 @@ CASES = [
     case("pow", INTS, np.array([2, 3, 0, 5]), ref=np.power, label="ints"),
     case("pow", np.array([2, 1, -1, -1, 0]), np.array([-1, -2, -3, -2, -1]), label="negative",
          ref=lambda a, b: np.array([0, 1, -1, 1, 0])),
+    case("pow_", rand(3, low=0.5), -1.5, ref=np.power),
+    case("pow_", rand(3, low=0.5), 2, ref=np.power, label="square"),
     case("addcmul", rand(2, 3), rand(3), rand(2, 1), ref=lambda a, b, c, value: a + value * b * c, value=0.5),
     case("addcmul", crand(3), crand(3, seed=2), crand(3, seed=3), value=2j, label="complex",
          ref=lambda a, b, c, value: a + value * b * c),

@@ -119,9 +119,11 @@ def nan_to_num(xp: Any, input: Any, nan: float | None, posinf: float | None, neg
 
 @kernel("clamp")
 def clamp(xp: Any, input: Any, min: Any, max: Any, out: Any = None) -> Any:
+    if max is None:
+        return xp.maximum(input, min, out=out)
     if min is not None:
-        input = xp.maximum(input, min, out=out)
-    return input if max is None else xp.minimum(input, max, out=out)
+        input = xp.maximum(input, min)  # not in place: max may share the memory
+    return xp.minimum(input, max, out=out)
 
 
 @kernel("logaddexp")

@@ -100,7 +100,7 @@ op("add(Tensor|Scalar input, Tensor|Scalar other, *, Scalar alpha=1) -> Tensor",
 op("sub(Tensor|Scalar input, Tensor|Scalar other, *, Scalar alpha=1) -> Tensor", meta=_difference, inplace=True,
    alias=("subtract",), doc="input - alpha * other.")
 op("rsub(Tensor input, Tensor|Scalar other, *, Scalar alpha=1) -> Tensor", meta=_difference, node="RsubBackward1",
-   doc="other - alpha * input.")
+   method=False, doc="other - alpha * input.")
 op("mul(Tensor|Scalar input, Tensor|Scalar other) -> Tensor", meta=pointwise(), inplace=True, alias=("multiply",),
    doc="input * other.")
 op("div(Tensor|Scalar input, Tensor|Scalar other, *, str? rounding_mode=None) -> Tensor", meta=_div, inplace=True,

@@ -193,8 +193,8 @@ def _view_as_complex(op: Op, input: Spec) -> Spec:
     return spec(tuple(shape), input.dtype.to_complex(), tuple(s // 2 for s in strides))
 
 
-op("real(Tensor(a) input) -> Tensor(a)", meta=_part, doc="Real part.")
-op("imag(Tensor(a) input) -> Tensor(a)", meta=_part, doc="Imaginary part.")
+op("real(Tensor(a) input) -> Tensor(a)", meta=_part, method=False, doc="Real part.")
+op("imag(Tensor(a) input) -> Tensor(a)", meta=_part, method=False, doc="Imaginary part.")
 op("view_as_real(Tensor(a) input) -> Tensor(a)", meta=_view_as_real, method=False,
    doc="Real and imaginary parts along a last dimension of size 2.")
 op("view_as_complex(Tensor(a) input) -> Tensor(a)", meta=_view_as_complex, method=False,
