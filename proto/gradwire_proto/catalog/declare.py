@@ -96,22 +96,17 @@ class Op:
     """Whether torch has it under this name; other primitives are what the SDK composes from."""
     remembered: dict[Any, Inferred] = field(default_factory=dict)
 
-    @property
-    def view_of(self) -> int | None:
-        """Index of the argument that the results are views of."""
-        alias = self.results[0].alias if self.results else ""
-        if not alias or self.writes:
-            return None
-        return next(i for i, p in enumerate(self.params) if p.alias == alias)
+    writes: tuple[int, ...] = field(init=False)
+    """Indices of the arguments that are written to."""
+    view_of: int | None = field(init=False)
+    """Index of the argument that the results are views of."""
+    returns_list: bool = field(init=False)
 
-    @property
-    def writes(self) -> tuple[int, ...]:
-        """Indices of the arguments that are written to."""
-        return tuple(i for i, p in enumerate(self.params) if p.writes)
-
-    @property
-    def returns_list(self) -> bool:
-        return any(r.is_list for r in self.results)
+    def __post_init__(self) -> None:
+        self.writes = tuple(i for i, p in enumerate(self.params) if p.writes)
+        alias = self.results[0].alias if self.results and not self.writes else ""
+        self.view_of = next(i for i, p in enumerate(self.params) if p.alias == alias) if alias else None
+        self.returns_list = any(r.is_list for r in self.results)
 
     def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any], tensor: type) -> list[Any]:
         """Arguments in signature order, defaults filled in, kinds checked, lists as tuples, numbers unwrapped.
