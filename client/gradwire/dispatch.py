@@ -47,7 +47,7 @@ def caller() -> tuple[str, int]:
     f = sys._getframe(2)
     while True:
         name = f.f_code.co_filename
-        if not (name.startswith(_HERE) or name.startswith(_PROTO)) or f.f_back is None:
+        if not name.startswith((_HERE, _PROTO)) or f.f_back is None:
             return name, f.f_lineno
         f = f.f_back
 
@@ -166,7 +166,7 @@ def _write(op: Op, values: list[Any], tensors: list[Tensor], session: Session) -
     for t in targets:
         t._storage.version += 1
         if t._storage.used:
-            session.last_write = session.wire.sent + 1
+            session.last_write = session.wire.sent
     if node is not None:
         t = targets[0]
         base = t._base

@@ -72,7 +72,7 @@ class Session:
         self._last_id = 0
         self._dead: list[tuple[int, int]] = []
         self._dead_bytes = 0
-        self.wire = Wire(self._channel, self._key, self._call_back, self._drop_function)
+        self.wire = Wire(self._channel, self._metadata, self._key, self._call_back, self._drop_function)
         _sessions.add(self)
 
     def _call(self, name: str, request: Any, response: Any, timeout: float) -> Any:

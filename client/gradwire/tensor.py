@@ -34,7 +34,7 @@ NONLEAF_GRAD = (
 
 
 class Storage:
-    """What the client knows of a tensor's memory: how often it was written to, and whether a graph may have saved it."""
+    """What is known here of a tensor's memory: how often it was written to, and whether a graph may have saved it."""
 
     __slots__ = ("used", "version")
 
@@ -445,7 +445,7 @@ class Tensor:
         with self._session.wire.lock:
             self._session.instruction().detach.tensor = self._id
         if self._storage.used:
-            self._session.last_write = self._session.wire.sent + 1
+            self._session.last_write = self._session.wire.sent
         self._node, self._grad_flag, self._leaf = None, False, True
         return self
 

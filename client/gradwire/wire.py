@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import grpc
@@ -33,11 +33,12 @@ class Wire:
     """One session's stream. ``call_back`` runs a callback and returns its answer."""
 
     def __init__(
-        self, channel: grpc.Channel, key: pb.SessionKey, call_back: Callable[[pb.Callback], pb.Answer],
+        self, channel: grpc.Channel, metadata: Sequence[tuple[str, str]], key: pb.SessionKey, call_back: Callable[[pb.Callback], pb.Answer],
         dropped: Callable[[int], None],
     ):  # fmt: skip
         self.channel = channel
         self.key = key
+        self._metadata = metadata
         self.sent = 0
         """Instructions so far."""
         self._call_back = call_back
@@ -57,7 +58,9 @@ class Wire:
         self._broken: Exception | None = None
         self._wake = threading.Event()
         self._closing = threading.Event()
-        self._replies: Any = channel.stream_stream(f"{SERVICE}Stream")(iter(self._outbox.get, None))
+        self._replies: Any = channel.stream_stream(f"{SERVICE}Stream")(
+            iter(self._outbox.get, None), metadata=metadata
+        )
         self._outbox.put(pb.Frame(attach=key).SerializeToString())
         self._timer = threading.Thread(target=self._flush_late, name="gradwire-flush", daemon=True)
         self._timer.start()
@@ -183,7 +186,7 @@ class Wire:
             f"{SERVICE}Upload", pb.UploadRequest.SerializeToString, pb.UploadResponse.FromString
         )
         try:
-            call(chunks())
+            call(chunks(), metadata=self._metadata)
         except grpc.RpcError as e:
             raise rpc_exception(e) from None
 
@@ -194,7 +197,7 @@ class Wire:
         )
         at = 0
         try:
-            for response in call(pb.DownloadRequest(key=self.key, download=key)):
+            for response in call(pb.DownloadRequest(key=self.key, download=key), metadata=self._metadata):
                 into[at : at + len(response.data)] = response.data
                 at += len(response.data)
         except grpc.RpcError as e:

@@ -11,6 +11,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
+from pathlib import Path
 
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -33,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
     s.add_argument("--metrics-listen", default="", help="host:port of the Prometheus endpoint; none if empty")
     s.add_argument("--health-listen", default="", help="host:port of a gRPC health service of its own; none if empty")
     s.add_argument("--device", default="cpu", help="cpu, cuda or cuda:N")
+    s.add_argument("--token-file", default="", help="file with the bearer token that clients must send; none if empty")
     s.add_argument("--max-sessions", type=int, default=256)
     s.add_argument("--max-bytes", type=size, default=d.max_bytes, help="tensor bytes a session, e.g. 4GiB")
     s.add_argument("--max-tensors", type=int, default=d.max_tensors, help="tensors a session")
@@ -97,7 +99,8 @@ def run_server(o: argparse.Namespace) -> int:
     metrics = Metrics()
     try:
         service = Service(o.device, limits, o.max_sessions, metrics)
-        server, address = serve(service, o.listen)
+        token = Path(o.token_file).read_text().strip() if o.token_file else ""
+        server, address = serve(service, o.listen, token)
         probes = serve_health(o.health_listen) if o.health_listen else None
         if o.metrics_listen:
             host, port = split_address(o.metrics_listen)

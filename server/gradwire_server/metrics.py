@@ -1,4 +1,4 @@
-"""What Prometheus reads: kernel times from the engines, counts from the sessions, RPCs under go-grpc-prometheus's names.
+"""What Prometheus reads: kernel times from the engines, counts from the sessions, RPCs by go-grpc-prometheus's names.
 
 Times are gathered by the engine in plain lists and enter a histogram once a frame, outside the inner loop.
 """

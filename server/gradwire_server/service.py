@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import itertools
 import logging
 import threading
@@ -261,6 +262,32 @@ class Service:
             self._end(session, "ended with the server")
 
 
+class BearerToken(grpc.ServerInterceptor):  # type: ignore[misc]
+    """Refuses calls that don't carry the server's token."""
+
+    def __init__(self, token: str):
+        self._expected = f"Bearer {token}".encode()
+
+        def refuse_call(_: Any, context: grpc.ServicerContext) -> None:
+            refuse(context, grpc.StatusCode.UNAUTHENTICATED, "TOKEN", "this server wants a bearer token")
+
+        self._refusals = {
+            (False, False): grpc.unary_unary_rpc_method_handler(refuse_call),
+            (False, True): grpc.unary_stream_rpc_method_handler(refuse_call),
+            (True, False): grpc.stream_unary_rpc_method_handler(refuse_call),
+            (True, True): grpc.stream_stream_rpc_method_handler(refuse_call),
+        }
+
+    def intercept_service(
+        self, continuation: Callable[[grpc.HandlerCallDetails], Any], details: grpc.HandlerCallDetails
+    ) -> Any:
+        handler = continuation(details)
+        given = next((v for k, v in details.invocation_metadata if k == "authorization"), "")
+        if handler is None or hmac.compare_digest(str(given).encode(), self._expected):
+            return handler
+        return self._refusals[handler.request_streaming, handler.response_streaming]
+
+
 def handlers(service: Service) -> grpc.GenericRpcHandler:
     """The service's methods as gRPC wants them. Frames and replies pass as bytes: a frame that can't be parsed is ours
     to answer, not the transport's to end the stream over."""
@@ -317,14 +344,15 @@ def counted(metrics: Metrics, name: str, kind: tuple[bool, bool], run: Callable[
     return several if kind[1] else one
 
 
-def serve(service: Service, listen: str) -> tuple[grpc.Server, str]:
-    """Start serving; returns the server and the address it listens on (with its port, where 0 was asked for).
+def serve(service: Service, listen: str, token: str = "") -> tuple[grpc.Server, str]:
+    """Start serving, to callers with the token if there is one; returns the server and the address it listens on (with its port, where 0 was asked for).
 
     Raises:
         RuntimeError: the address can't be listened on.
     """
     server = grpc.server(
         ThreadPoolExecutor(2 * service.max_sessions + 32, thread_name_prefix="rpc"),
+        interceptors=[BearerToken(token)] if token else [],
         options=[
             ("grpc.max_receive_message_length", service.limits.max_message_bytes),
             ("grpc.max_send_message_length", service.limits.max_message_bytes),

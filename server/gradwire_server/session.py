@@ -405,7 +405,7 @@ class Transfers:
         """Keep a copy of an array for a Download under ``key``."""
         with self._lock:
             self._check(array.nbytes)
-            self._downloads[key] = memoryview(np.array(to_host(array), order="C").reshape(-1).view(np.uint8))
+            self._downloads[key] = np.array(to_host(array), order="C").reshape(-1).view(np.uint8).data
             self._reserved += array.nbytes
 
     def download(self, key: int) -> memoryview:
