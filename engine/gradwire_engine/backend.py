@@ -104,11 +104,8 @@ def multiply_at(xp: Any, target: Any, index: tuple[Any, ...], values: Any, axis:
 
 
 def accumulate(xp: Any, combine: Any, a: Any) -> Any:
-    """The running combination along axis 0 by a ufunc, or by a function of two arrays, earlier and later.
-
-    CuPy's ufuncs can't, and functions never can: there it takes log2(n) steps over the whole array.
-    """
-    if xp is np and isinstance(combine, np.ufunc):
+    """``combine.accumulate`` along axis 0; CuPy's ufuncs have none, so there it takes log2(n) steps over all."""
+    if xp is np:
         return combine.accumulate(a, axis=0)
     out, span = a.copy(), 1
     while span < len(a):
@@ -123,7 +120,7 @@ def checked(xp: Any) -> AbstractContextManager[Any]:
         return nullcontext()
     import cupyx
 
-    return cupyx.errstate(linalg="raise")  # type: ignore[no-any-return]
+    return cupyx.errstate(linalg="raise")
 
 
 def solve_triangular(xp: Any, a: Any, b: Any, *, lower: bool, unit: bool) -> Any:
@@ -132,7 +129,7 @@ def solve_triangular(xp: Any, a: Any, b: Any, *, lower: bool, unit: bool) -> Any
         return linalg(xp).solve_triangular(a, b, lower=lower, unit_diagonal=unit, check_finite=False)
     if not b.size:
         return np.zeros_like(b)
-    trsm = scipy.linalg.get_blas_funcs("trsm", (a, b))
+    trsm: Any = scipy.linalg.get_blas_funcs(["trsm"], (a, b))[0]
     out = np.empty(b.shape, b.dtype)
     for i in np.ndindex(b.shape[:-2]):
         # BLAS thinks in columns: to it a row-major matrix is its own transpose, and a copy is saved.
@@ -146,7 +143,7 @@ def lu_factor(xp: Any, a: Any) -> tuple[Any, Any]:
     if a.size:
         for i in np.ndindex(a.shape[:-2]):
             if xp is np:
-                getrf = scipy.linalg.get_lapack_funcs("getrf", (a,))
+                getrf: Any = scipy.linalg.get_lapack_funcs(["getrf"], (a,))[0]
                 lu[i], pivots[i], _ = getrf(a[i])
             else:
                 lu[i], pivots[i] = linalg(xp).lu_factor(a[i], check_finite=False)
@@ -190,4 +187,4 @@ def to_host(array: Any) -> np.ndarray[Any, Any]:
 
 def finfo(dtype: Any) -> Any:
     """The limits of a floating-point type, bfloat16 included."""
-    return ml_dtypes.finfo(dtype)
+    return ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]

@@ -126,15 +126,20 @@ kernel("cummin", lambda xp, input, dim: _running_extreme(xp, xp.minimum, input, 
 
 @kernel("logcumsumexp")
 def logcumsumexp(xp: Any, input: Any, dim: int) -> Any:
-    def add(a: Any, b: Any) -> Any:
-        top = xp.maximum(a.real, b.real)
-        top = xp.where(xp.isfinite(top), top, xp.zeros_like(top))
-        return xp.log(xp.exp(a - top) + xp.exp(b - top)) + top
-
     if not input.ndim:
         return input.copy()
     a = xp.moveaxis(wide(input), dim, 0)
-    return xp.moveaxis(accumulate(xp, add if a.dtype.kind == "c" else xp.logaddexp, a), 0, dim)
+    if a.dtype.kind != "c":
+        return xp.moveaxis(accumulate(xp, xp.logaddexp, a), 0, dim)
+    # One after another: the larger of two lends the sum its imaginary part, so that the order decides on which sheet
+    # of the logarithm it ends.
+    out = a.copy()
+    for i in range(1, len(a)):
+        x, y = out[i - 1], a[i]
+        top = xp.where(x.real > y.real, x, y)
+        low = xp.where(x.real > y.real, y, x)
+        out[i] = xp.where(xp.isfinite(top.real), top + xp.log(1 + xp.exp(low - top)), top)
+    return xp.moveaxis(out, 0, dim)
 
 
 @kernel("exclusive_cumprod")
