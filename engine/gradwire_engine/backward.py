@@ -50,7 +50,7 @@ def grad(engine: Engine, outputs: list[Tensor], inputs: list[Tensor], grads: lis
     edges = [_input_edge(t) for t in inputs]
     found = _run(engine, starts, retain_graph, create_graph, edges, accumulate=False)
     results: list[Tensor | None] = []
-    for i, (t, g) in enumerate(zip(inputs, found, strict=True)):
+    for i, g in enumerate(found):
         if g is None:
             if not allow_unused:
                 raise RuntimeError(

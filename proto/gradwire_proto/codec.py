@@ -26,7 +26,7 @@ def encode_argument(a: pb.Argument, v: Any, id_of: Callable[[Any], int]) -> None
     elif kind is str:
         a.string_value = v
     elif kind is DType:
-        a.dtype = v.number  # type: ignore[assignment]
+        a.dtype = v.number
     elif kind is complex:
         a.complex_value.real, a.complex_value.imag = v.real, v.imag
     else:

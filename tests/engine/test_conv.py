@@ -20,7 +20,8 @@ def conv(x, w, b, stride, padding, dilation, transposed, output_padding, groups)
         out = np.zeros((len(x), w.shape[1] * groups, *size), x.dtype)
         small, large = x, out
     else:
-        size = [(i + 2 * b_ - c * (k - 1) - 1) // a + 1 for i, k, a, b_, c in zip(x.shape[2:], kernel, s, p, d, strict=True)]
+        sizes = zip(x.shape[2:], kernel, s, p, d, strict=True)
+        size = [(i + 2 * b_ - c * (k - 1) - 1) // a + 1 for i, k, a, b_, c in sizes]
         out = np.zeros((len(x), w.shape[0], *size), x.dtype)
         small, large = out, x
     each_small, each_large = small.shape[1] // groups, large.shape[1] // groups

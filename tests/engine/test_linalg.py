@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from gradwire_engine import Engine
 from gradwire_proto.dtypes import float64
-from gradwire_proto.errors import LinAlgError
 from tests.engine.harness import case, check, crand, rand
 
 

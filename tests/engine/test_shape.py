@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from gradwire_engine import Engine
 from tests.engine.harness import case, check, crand, rand
 
 
@@ -48,9 +47,9 @@ def padded(a, pad, mode):
     return np.pad(a, widths, mode=PAD_MODES[mode])
 
 
-def unpadded(g, size, pad, mode):
+def unpadded(g, a, pad, mode):
     # The matrix of a linear map, transposed.
-    return np.stack([padded(row, pad, mode) for row in np.eye(*size)]) @ g
+    return np.stack([padded(row, pad, mode) for row in np.eye(a.size)]) @ g
 
 
 VIEWS = [
@@ -71,8 +70,8 @@ VIEWS = [
     case("diagonal", rand(3, 4), -1, ref=np.diagonal, label="below"),
     case("diagonal", rand(3, 4), 9, ref=np.diagonal, label="outside"),
     case("unfold", rand(7), 0, 3, 2, ref=lambda a, *_: np.stack([a[0:3], a[2:5], a[4:7]])),
-    case("unfold", rand(2, 5, 3), 1, 2, 1, ref=lambda a, *_: np.stack([a[:, i : i + 2] for i in range(4)], 1).swapaxes(2, 3),
-         label="inner"),
+    case("unfold", rand(2, 5, 3), 1, 2, 1, label="inner",
+         ref=lambda a, *_: np.stack([a[:, i : i + 2] for i in range(4)], 1).swapaxes(2, 3)),
     case("unbind", rand(3, 2), 1, ref=lambda a, d: [a[:, 0], a[:, 1]]),
     case("split", rand(5, 2), 2, ref=lambda a, n: pieces(a, [2, 2, 1], 0)),
     case("split_with_sizes", rand(2, 5), (1, 0, 4), 1, ref=pieces),
@@ -96,7 +95,7 @@ COPIES = [
     *[case("pad_edges", rand(2, 3, 4), (1, 2, 2, 1), mode, ref=padded, label=mode) for mode in PAD_MODES],
     *[case("pad_edges", rand(5), (-1, 2), mode, ref=lambda a, p, m: padded(a[1:], (0, 2), m), label=f"{mode} negative")
       for mode in ("reflect", "replicate")],
-    *[case("pad_edges_backward", rand(6), (4,), (1, 1), mode, ref=unpadded, label=mode) for mode in PAD_MODES],
+    *[case("pad_edges_backward", rand(6), rand(4), (1, 1), mode, ref=unpadded, label=mode) for mode in PAD_MODES],
 ]
 
 

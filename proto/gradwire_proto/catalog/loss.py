@@ -131,7 +131,8 @@ op("binary_cross_entropy_with_logits(Tensor input, Tensor target, Tensor? weight
    doc="Cross-entropy of sigmoid(input), stable.")
 for _name, _node in (("nll_loss", "NllLossBackward0"), ("nll_loss2d", "NllLoss2DBackward0")):
     op(f"{_name}(Tensor input, Tensor target, Tensor? weight=None, str reduction='mean', int ignore_index=-100) "
-       "-> Tensor", meta=_nll, public=False, method=False, node=_node, doc="Minus the score of each target class, weighted.")
+       "-> Tensor", meta=_nll, public=False, method=False, node=_node,
+       doc="Minus the score of each target class, weighted.")
 op("nll_loss_backward(Tensor grad, Tensor target, Tensor? weight, int[] size, str reduction, int ignore_index) "
    "-> Tensor", meta=_nll_backward, public=False, method=False, doc="Gradient of nll_loss.")
 op("cross_entropy(Tensor input, Tensor target, Tensor? weight=None, str reduction='mean', int ignore_index=-100) -> "
