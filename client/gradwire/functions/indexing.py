@@ -120,15 +120,12 @@ def _index_of(v: Any, session: Any) -> Any:
 def _through(x: Tensor, key: Any) -> tuple[Tensor, list[Tensor | None]]:
     """The view that the plain items of a key give, and for each of its dimensions the tensor that indexes it."""
     items = [_index_of(v, x._session) for v in _items(key)]
-    taken = sum(
-        v.ndim if isinstance(v, Tensor) and v.dtype in MASKS else not (v is None or v is Ellipsis or isinstance(v, bool))
-        for v in items
-    )
+    taken = sum(_takes(v) for v in items)
     if taken > x.ndim:
         if not x.ndim and all(isinstance(v, int) for v in items):
             raise IndexError(
-                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert "
-                "a 0-dim tensor to a number"
+                "invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to "
+                "convert a 0-dim tensor to a number"
             )
         if not x.ndim and any(isinstance(v, slice) for v in items):
             raise IndexError("slice() cannot be applied to a 0-dim tensor.")
@@ -170,6 +167,13 @@ def _numbers(data: Any, session: Any) -> Tensor:
         array, dtype = array.astype(np.int64), dtypes.int64
     s = spec(array.shape, dtype)
     return Tensor(session, session.put(array, s, False), s)
+
+
+def _takes(v: Any) -> int:
+    """How many dimensions an item of a key uses up."""
+    if isinstance(v, Tensor) and v.dtype in MASKS:
+        return v.ndim
+    return 0 if v is None or v is Ellipsis or isinstance(v, bool) else 1
 
 
 def _put(indices: list[Tensor | None], dim: int, t: Tensor) -> None:

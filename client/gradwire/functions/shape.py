@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -255,19 +256,19 @@ def _split(input: Tensor, by: Any, dim: int) -> tuple[Tensor, ...]:
     return tuple(ops.split(input, by, dim))
 
 
-@export("split")
+@export("split", "unsafe_split")
 def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Pieces of one length, or of the given ones."""
     return _split(tensor, split_size_or_sections, dim)
 
 
-@export("Tensor.split")
+@export("Tensor.split", "Tensor.unsafe_split")
 def split_method(self: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Pieces of one length, or of the given ones."""
     return _split(self, split_size, dim)
 
 
-@export("chunk", "Tensor.chunk")
+@export("chunk", "unsafe_chunk", "Tensor.chunk", "Tensor.unsafe_chunk")
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most ``chunks`` pieces of one length, the last perhaps shorter."""
     if not input.ndim:
@@ -295,7 +296,7 @@ def tensor_split(input: Tensor, indices_or_sections: Any = None, dim: int = 0, *
             raise RuntimeError(f"number of sections must be larger than 0, got {by}")
         each, longer = divmod(size, by)
         cuts = [i * each + min(i, longer) for i in range(by + 1)]
-        bounds: list[tuple[int, int | None]] = list(zip(cuts[:-1], cuts[1:], strict=True))
+        bounds: list[tuple[int, int | None]] = list(itertools.pairwise(cuts))
     else:
         bounds = list(zip([0, *by], [*by, None], strict=True))
     return tuple(ops.slice(input, dim, a, b, 1) for a, b in bounds)

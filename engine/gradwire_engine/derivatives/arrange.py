@@ -15,7 +15,7 @@ def cat_tensors(g: Any, tensors_spec: tuple[Spec, ...], dim: int) -> list[Any]:
     at = 0
     for s in tensors_spec:
         if cat_skips(s.shape):
-            grads.append(None)
+            grads.append(F.new_full(g, s.shape, 0))
             continue
         size = s.shape[dim]
         grads.append(F.slice(g, dim, at, at + size))
@@ -37,5 +37,7 @@ vjp("repeat", input=repeat_input)
 vjp("tril", input=lambda g, diagonal: F.tril(g, diagonal))
 vjp("triu", input=lambda g, diagonal: F.triu(g, diagonal))
 vjp("constant_pad_nd", input=lambda g, pad: F.constant_pad_nd(g, tuple(-p for p in pad), 0))
-vjp("pad_edges", input=lambda g, input_spec, pad, mode: F.pad_edges_backward(g, input_spec.shape, pad, mode))
-vjp("pad_edges_backward", grad=lambda g, pad, mode: F.pad_edges(g, pad, mode))
+vjp("pad_edges", input=lambda g, input, pad, mode: F.pad_edges_backward(g, input, pad, mode))
+vjp("pad_edges_backward",
+    grad=lambda g, pad, mode: F.pad_edges(g, pad, mode),
+    input=lambda g, input_spec: F.new_full(g, input_spec.shape, 0))  # fmt: skip

@@ -55,16 +55,14 @@ def products(g: Any, result: Any, input: Any, dim: int, index: Any, src: Any, in
     """prod: each factor's gradient is the product of the others, of which one zero leaves only its own."""
     zero_mine, zero_theirs = input == 0, src == 0
     ones = zeros(g, input.shape) + 1
-    own = F.where(zero_mine, 1, zeros(g, input.shape)) if include_self else zeros(g, input.shape)
-    count = F.scatter_add(own, dim, index, F.where(zero_theirs, 1, zeros(g, src.shape)))
-    factors = F.where(zero_mine, ones, input) if include_self else ones
-    others = F.scatter_reduce(factors, dim, index, F.where(zero_theirs, 1, src), "prod")  # all but the zeros
+    own, each = F.where(zero_mine, ones, 0), F.where(zero_theirs, 1, zeros(g, src.shape))
+    count = F.scatter_reduce(own, dim, index, each, "sum", include_self=include_self)
+    factors, theirs = F.where(zero_mine, ones, input), F.where(zero_theirs, 1, src)
+    others = F.scatter_reduce(factors, dim, index, theirs, "prod", include_self=include_self)  # all but the zeros
     alone = g * conj(others) * F.where(count == 1, ones, 0)
     none = g * conj(others) * F.where(count == 0, ones, 0)
     mine = F.where(zero_mine, alone, none / conj(factors))
-    theirs = F.where(zero_theirs, F.gather(alone, dim, index),
-                     F.gather(none, dim, index) / conj(F.where(zero_theirs, 1, src)))  # fmt: skip
-    return mine, theirs
+    return mine, F.where(zero_theirs, F.gather(alone, dim, index), F.gather(none, dim, index) / conj(theirs))
 
 
 def reduced(g: Any, result: Any, input: Any, dim: int, index: Any, src: Any, reduce: str, include_self: bool) -> Any:
@@ -85,8 +83,7 @@ def reduced(g: Any, result: Any, input: Any, dim: int, index: Any, src: Any, red
     else:
         mine, theirs = shares(g, result, input, dim, index, src, include_self)
     if not include_self:
-        # What no index names passes as it is; what one names is not looked at.
-        mine = F.scatter(g, dim, index, 0)
+        mine = F.scatter(mine, dim, index, 0)
     return mine, None, grown(theirs, whole.shape)
 
 

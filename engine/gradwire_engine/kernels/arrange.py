@@ -42,9 +42,10 @@ def constant_pad_nd(xp: Any, input: Any, pad: tuple[int, ...], value: Any, spec:
 
 def _sources(xp: Any, size: int, left: int, right: int, mode: str) -> Any:
     """For each place of a padded dimension, the index that it repeats."""
+    if mode == "circular":  # what is cut off does not come back at the other end
+        first, last = max(-left, 0), size - max(-right, 0)
+        return xp.arange(-max(left, 0), last - first + max(right, 0)) % max(last - first, 1) + first
     at = xp.arange(-left, size + right)
-    if mode == "circular":
-        return at % size
     if mode == "replicate":
         return xp.clip(at, 0, size - 1)
     at = xp.abs(at)
@@ -60,13 +61,13 @@ def pad_edges(xp: Any, input: Any, pad: tuple[int, ...], mode: str) -> Any:
 
 
 @kernel("pad_edges_backward")
-def pad_edges_backward(xp: Any, grad: Any, input_size: tuple[int, ...], pad: tuple[int, ...], mode: str) -> Any:
+def pad_edges_backward(xp: Any, grad: Any, input: Any, pad: tuple[int, ...], mode: str) -> Any:
     for i in range(len(pad) // 2):
         d = grad.ndim - 1 - i
         shape = list(grad.shape)
-        shape[d] = input_size[d]
+        shape[d] = input.shape[d]
         out = xp.zeros(shape, grad.dtype)
-        at = _sources(xp, input_size[d], pad[2 * i], pad[2 * i + 1], mode)
+        at = _sources(xp, input.shape[d], pad[2 * i], pad[2 * i + 1], mode)
         add_at(xp, out, (*(slice(None),) * d, at), grad)
         grad = out
     return grad

@@ -26,7 +26,7 @@ def check(index: Any, size: int, text: str, error: type[Exception] = IndexError,
 def _written(xp: Any, input: Any, out: Any) -> Any:
     """Where a copy of ``input`` is to be changed: ``out``, which may be the input itself, or new memory."""
     if out is None:
-        return input.copy(order="C")
+        return xp.array(input, order="C")  # an array even where NumPy's arithmetic made a scalar of a 0-d one
     if out is not input:
         out[...] = input
     return out
@@ -252,7 +252,7 @@ def take(xp: Any, input: Any, index: Any) -> Any:
 @kernel("put")
 def put(xp: Any, input: Any, index: Any, source: Any, accumulate: bool) -> Any:
     check(index, input.size, _TAKEN, wrap=True)
-    out = input.copy(order="C")
+    out = _written(xp, input, None)
     flat, at = out.reshape(-1), index.reshape(-1)
     if accumulate:
         add_at(xp, flat, at, source.reshape(-1))
@@ -267,3 +267,14 @@ def nonzero(xp: Any, input: Any, count: int) -> Any:
     if len(found) != count:
         raise RuntimeError(f"nonzero: {count} elements were said not to be zero, but there are {len(found)}")
     return found if input.ndim else found[:, :0].copy()
+
+
+@kernel("repeat_index")
+def repeat_index(xp: Any, repeats: Any, size: int) -> Any:
+    if repeats.size and int(repeats.min()) < 0:
+        raise RuntimeError("repeats can not be negative")
+    ends = xp.cumsum(repeats)
+    total = int(ends[-1]) if ends.size else 0
+    if total != size:
+        raise RuntimeError(f"repeat_interleave: the repeats sum to {total}, but output_size is {size}")
+    return xp.searchsorted(ends, xp.arange(size), side="right").astype(repeats.dtype)

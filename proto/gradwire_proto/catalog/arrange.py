@@ -135,8 +135,8 @@ def _pad_edges(op: Op, input: Spec, pad: Sequence[int], mode: str) -> Spec:
     return spec(tuple(shape), input.dtype)
 
 
-def _pad_edges_backward(op: Op, grad: Spec, input_size: Sequence[int], pad: Sequence[int], mode: str) -> Spec:
-    return spec(tuple(input_size), grad.dtype)
+def _pad_edges_backward(op: Op, grad: Spec, input: Spec, pad: Sequence[int], mode: str) -> Spec:
+    return spec(input.shape, grad.dtype)
 
 
 op("cat(Tensor[] tensors, int dim=0) -> Tensor", meta=_cat, method=False, alias=("concat", "concatenate"),
@@ -155,5 +155,5 @@ op("constant_pad_nd(Tensor input, int[] pad, Scalar value=0) -> Tensor", meta=_c
    doc="Dimensions made longer with a value, or shorter, from the last one on.")
 op("pad_edges(Tensor input, int[] pad, str mode) -> Tensor", meta=_pad_edges, method=False, public=False,
    doc="Dimensions made longer with their own elements: mode reflect, replicate or circular.")
-op("pad_edges_backward(Tensor grad, int[] input_size, int[] pad, str mode) -> Tensor", meta=_pad_edges_backward,
+op("pad_edges_backward(Tensor grad, Tensor input, int[] pad, str mode) -> Tensor", meta=_pad_edges_backward,
    method=False, public=False, doc="Sums the copies that pad_edges made.")

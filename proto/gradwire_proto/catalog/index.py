@@ -88,7 +88,7 @@ def _full_dim(shape: tuple[int, ...]) -> tuple[int, ...]:
 def _check_gather(name: str, input: Spec, dim: int, index: Spec, whose: str) -> int:
     """The checks that gather and the scatters share; ``dim`` from the front."""
     dim = wrap_dim(dim, input.ndim)
-    if index.dtype not in (int64, int32):
+    if index.numel and index.dtype not in (int64, int32):
         raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index")
     if index.numel and len(_full_dim(index.shape)) != len(_full_dim(input.shape)):
         raise RuntimeError(f"Index tensor must have the same number of dimensions as {whose} tensor")
@@ -286,6 +286,10 @@ def _nonzero(op: Op, input: Spec, count: int) -> Spec:
     return spec((count, input.ndim), int64)
 
 
+def _repeat_index(op: Op, repeats: Spec, size: int) -> Spec:
+    return spec((size,), repeats.dtype)
+
+
 op("where(Tensor condition, Tensor|Scalar input, Tensor|Scalar other) -> Tensor", meta=_where, public=False,
    doc="input where condition holds, other elsewhere.")
 op("index(Tensor input, Tensor?[] indices) -> Tensor", meta=_index, method=False, public=False,
@@ -321,3 +325,5 @@ op("put(Tensor input, Tensor index, Tensor source, bool accumulate=False) -> Ten
    doc="input with source written, or added, at indices of it flattened.")
 op("nonzero(Tensor input, int count) -> Tensor", meta=_nonzero, differentiable=False, public=False,
    doc="The indices of the elements that are not zero, of which there must be count, one a row.")
+op("repeat_index(Tensor repeats, int size) -> Tensor", meta=_repeat_index, differentiable=False, method=False,
+   public=False, doc="Each index as often as repeats says, of which the sum must be size.")

@@ -1,0 +1,167 @@
+"""Reading and writing by index: scatter's forms, masks, parts written out of place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from gradwire.dispatch import ops
+from gradwire.export import export
+from gradwire.functions.indexing import _expand, nonzero, nonzero_columns
+from gradwire.functions.shape import viewed
+from gradwire_proto import dtypes
+from gradwire_proto.catalog.meta import broadcast_shapes, wrap_dim
+
+if TYPE_CHECKING:
+    from gradwire.tensor import Tensor
+
+
+@export("where")
+def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
+    """``input`` where the condition holds, ``other`` elsewhere; the indices of what holds where neither is given."""
+    if input is None and other is None:
+        return nonzero(condition, as_tuple=True)
+    return ops.where(condition, input, other)
+
+
+@export("Tensor.where")
+def where_method(self: Tensor, condition: Tensor, other: Any) -> Tensor:
+    """This tensor where the condition holds, ``other`` elsewhere."""
+    return ops.where(condition, self, other)
+
+
+def _index_put(f: Any, input: Tensor, indices: Sequence[Any], values: Tensor, accumulate: bool) -> Tensor:
+    return f(input, tuple(_expand(input, tuple(indices))), values, accumulate)
+
+
+@export("index_put", "Tensor.index_put")
+def index_put(input: Tensor, indices: Sequence[Any], values: Tensor, accumulate: bool = False) -> Tensor:
+    """``input`` with ``values`` written, or added, at indices."""
+    return _index_put(ops.index_put, input, indices, values, accumulate)
+
+
+@export("index_put_", "Tensor.index_put_")
+def index_put_(input: Tensor, indices: Sequence[Any], values: Tensor, accumulate: bool = False) -> Tensor:
+    """Write, or add, ``values`` at indices."""
+    return _index_put(ops.index_put_, input, indices, values, accumulate)
+
+
+def _scatter(f: Any, combine: Any, input: Tensor, dim: int, index: Tensor, src: Any, reduce: str | None,
+             value: Any) -> Tensor:  # fmt: skip
+    src = value if src is None else src
+    if reduce is None:
+        return f(input, dim, index, src)
+    if reduce not in ("add", "multiply"):
+        raise RuntimeError("reduce argument must be either add or multiply.")
+    if isinstance(src, (bool, int, float, complex)):
+        src = ops.full(tuple(index.shape), src, dtype=input.dtype)
+    return combine(input, dim, index, src, {"add": "sum", "multiply": "prod"}[reduce])
+
+
+@export("scatter", "Tensor.scatter")
+def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, reduce: str | None = None,
+            value: Any = None) -> Tensor:  # fmt: skip
+    """``input`` with ``src`` written where gather would read."""
+    return _scatter(ops.scatter, ops.scatter_reduce, input, dim, index, src, reduce, value)
+
+
+@export("Tensor.scatter_")
+def scatter_(self: Tensor, dim: int, index: Tensor, src: Any = None, *, reduce: str | None = None,
+             value: Any = None) -> Tensor:  # fmt: skip
+    """Write ``src`` where gather would read."""
+    return _scatter(ops.scatter_, ops.scatter_reduce_, self, dim, index, src, reduce, value)
+
+
+def _index_reduce(f: Any, input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str,
+                  include_self: bool) -> Tensor:  # fmt: skip
+    if reduce not in ("prod", "mean", "amax", "amin"):
+        raise RuntimeError(f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}.")
+    if not source.ndim:
+        return f(input, 0, viewed(index, (index.numel(),) if input.ndim else ()), viewed(source, (1,) * input.ndim),
+                 reduce, include_self=include_self)  # fmt: skip
+    dim = wrap_dim(dim, source.ndim)
+    shape = [1] * source.ndim
+    shape[dim] = index.numel()
+    return f(input, dim, ops.expand(viewed(index, tuple(shape)), tuple(source.shape)), source, reduce,
+             include_self=include_self)  # fmt: skip
+
+
+@export("index_reduce", "Tensor.index_reduce")
+def index_reduce(input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *,
+                 include_self: bool = True) -> Tensor:  # fmt: skip
+    """``input`` combined with ``source`` in the parts at some indices of a dimension."""
+    return _index_reduce(ops.scatter_reduce, input, dim, index, source, reduce, include_self)
+
+
+@export("Tensor.index_reduce_")
+def index_reduce_(self: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *,
+                  include_self: bool = True) -> Tensor:  # fmt: skip
+    """Combine with ``source`` in the parts at some indices of a dimension."""
+    return _index_reduce(ops.scatter_reduce_, self, dim, index, source, reduce, include_self)
+
+
+@export("masked_select", "Tensor.masked_select")
+def masked_select(input: Tensor, mask: Tensor) -> Tensor:
+    """The elements where the mask holds, in one dimension; asks the server how many there are."""
+    if mask.dtype is not dtypes.bool_:
+        raise RuntimeError("masked_select: expected BoolTensor for mask")
+    shape = broadcast_shapes(tuple(input.shape), tuple(mask.shape)) or (1,)
+    return ops.index(ops.expand(input, shape), nonzero_columns(ops.expand(mask, shape)))
+
+
+@export("take_along_dim", "Tensor.take_along_dim")
+def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
+    """The elements at the indices along one dimension, the other dimensions broadcast."""
+    if indices.dtype is not dtypes.int64:
+        raise RuntimeError(f"torch.take_along_dim(): dtype of indices should be Long but got {indices.dtype.legacy}")
+    if dim is None:
+        return ops.gather(viewed(input, (input.numel(),)), 0, viewed(indices, (indices.numel(),)))
+    if input.ndim != indices.ndim:
+        raise RuntimeError(
+            "torch.take_along_dim(): input and indices should have the same number of dimensions, but got "
+            f"{input.ndim} dimensions for input, and {indices.ndim} dimensions for indices"
+        )
+    dim = wrap_dim(dim, input.ndim)
+    indices = ops.where(ops.lt(indices, 0), ops.add(indices, input.shape[dim] if input.ndim else 1), indices)
+    mine, theirs = list(input.shape), list(indices.shape)
+    mine[dim], theirs[dim] = indices.shape[dim], input.shape[dim]
+    return ops.gather(
+        ops.expand(input, broadcast_shapes(tuple(input.shape), tuple(theirs))),
+        dim,
+        ops.expand(indices, broadcast_shapes(tuple(indices.shape), tuple(mine))),
+    )
+
+
+def _written(input: Tensor, src: Tensor, view: Any) -> Tensor:
+    made = ops.clone(input)
+    ops.copy_(view(made), src)
+    return made
+
+
+def _check_src(part: Sequence[int], src: Tensor) -> None:
+    if tuple(part) != tuple(src.shape):
+        raise RuntimeError(
+            "expected src to have a size equal to the slice of self. "
+            f"src size = {list(src.shape)}, slice size = {list(part)}"
+        )
+
+
+@export("select_scatter", "Tensor.select_scatter")
+def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
+    """A copy with ``src`` at one index of a dimension."""
+    _check_src(ops.select(input.detach(), dim, index).shape, src)  # type: ignore[attr-defined]
+    return _written(input, src, lambda t: ops.select(t, dim, index))
+
+
+@export("slice_scatter", "Tensor.slice_scatter")
+def slice_scatter(input: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None,
+                  step: int = 1) -> Tensor:  # fmt: skip
+    """A copy with ``src`` as a slice of a dimension."""
+    return _written(input, src, lambda t: ops.slice(t, dim, start, end, step))
+
+
+@export("diagonal_scatter", "Tensor.diagonal_scatter")
+def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """A copy with ``src`` on a diagonal."""
+    _check_src(ops.diagonal(input.detach(), offset, dim1, dim2).shape, src)  # type: ignore[attr-defined]
+    return _written(input, src, lambda t: ops.diagonal(t, offset, dim1, dim2))
