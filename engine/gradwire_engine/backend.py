@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import ml_dtypes
 import numpy as np
@@ -129,7 +129,7 @@ def solve_triangular(xp: Any, a: Any, b: Any, *, lower: bool, unit: bool) -> Any
         return linalg(xp).solve_triangular(a, b, lower=lower, unit_diagonal=unit, check_finite=False)
     if not b.size:
         return np.zeros_like(b)
-    trsm: Any = scipy.linalg.get_blas_funcs(["trsm"], (a, b))[0]
+    (trsm,) = cast(Any, scipy.linalg.get_blas_funcs(["trsm"], (a, b)))
     out = np.empty(b.shape, b.dtype)
     for i in np.ndindex(b.shape[:-2]):
         # BLAS thinks in columns: to it a row-major matrix is its own transpose, and a copy is saved.
@@ -143,7 +143,7 @@ def lu_factor(xp: Any, a: Any) -> tuple[Any, Any]:
     if a.size:
         for i in np.ndindex(a.shape[:-2]):
             if xp is np:
-                getrf: Any = scipy.linalg.get_lapack_funcs(["getrf"], (a,))[0]
+                (getrf,) = cast(Any, scipy.linalg.get_lapack_funcs(["getrf"], (a,)))
                 lu[i], pivots[i], _ = getrf(a[i])
             else:
                 lu[i], pivots[i] = linalg(xp).lu_factor(a[i], check_finite=False)

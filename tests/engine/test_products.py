@@ -40,6 +40,9 @@ CASES = [
             ((2, 3), (2, 3, 4)), ((5, 1, 2, 3), (2, 3, 4)), ((2, 3), (3, 2)), ((2, 0, 3), (3, 4)),
         )
     ],
+    case("linalg_cross", rand(2, 3), rand(2, 3, seed=1), ref=np.cross),
+    case("linalg_cross", crand(3, 1), crand(3, 2, seed=1), dim=0, label="complex",
+         ref=lambda a, b, dim: np.cross(*np.broadcast_arrays(a, b), axis=0)),
     case("linear", rand(2, 3), rand(4, 3), rand(4), ref=linear),
     case("linear", crand(2, 3), crand(4, 3), crand(4), ref=linear, label="complex"),
     case("linear", rand(2, 3), rand(4, 3), ref=linear, label="no bias"),
@@ -93,6 +96,8 @@ WRONG = [
     ("addmm", [(5,), (2, 3), (3, 4)], "The expanded size of the tensor (4) must match the existing size (5) at "
                                       "non-singleton dimension 1.  Target sizes: [2, 4].  Tensor sizes: [5]"),
     ("addmv", [(4,), (2, 3), (3,)], "size mismatch, got input (4), mat (2x3), vec (3)"),
+    ("linalg_cross", [(3,), (2,)], "linalg.cross: inputs dimension -1 must have length 3. Got 3 and 2"),
+    ("linalg_cross", [(3,), (3, 3)], "linalg.cross: inputs must have the same number of dimensions."),
     ("addr", [(2, 2), (3, 2), (3,)], "addr: Expected 1-D argument vec1, but got 2-D"),
 ]  # fmt: skip
 

@@ -108,3 +108,8 @@ vjp(
     batch1=lambda g, batch2, alpha: times(F.bmm(g, mh(batch2)), alpha),
     batch2=lambda g, batch1, alpha: times(F.bmm(mh(batch1), g), alpha),
 )
+vjp(
+    "linalg_cross",
+    input=lambda g, other, dim: F.linalg_cross(conj(other), g, dim=dim),
+    other=lambda g, input, dim: F.linalg_cross(g, conj(input), dim=dim),
+)

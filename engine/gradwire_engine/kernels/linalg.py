@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import scipy.linalg
@@ -51,7 +51,7 @@ def _singular(xp: Any, a: Any) -> Any:
 
 def _not_positive(xp: Any, a: Any) -> Any:
     host = to_host(a)
-    potrf = scipy.linalg.get_lapack_funcs("potrf", (host,))
+    (potrf,) = cast(Any, scipy.linalg.get_lapack_funcs(["potrf"], (host,)))
     info = np.zeros(host.shape[:-2], np.int32)
     for i in np.ndindex(host.shape[:-2]):
         info[i] = potrf(host[i], lower=True)[1]

@@ -78,3 +78,9 @@ def addbmm(xp: Any, input: Any, batch1: Any, batch2: Any, beta: Any = 1, alpha: 
 @kernel("baddbmm")
 def baddbmm(xp: Any, input: Any, batch1: Any, batch2: Any, beta: Any = 1, alpha: Any = 1, out: Any = None) -> Any:
     return _plus(xp, matmul(xp, batch1, batch2), input, beta, alpha, out)
+
+
+@kernel("linalg_cross")
+def cross(xp: Any, input: Any, other: Any, dim: int = -1) -> Any:
+    input, other = xp.broadcast_arrays(input, other)
+    return xp.cross(input, other, axis=dim)

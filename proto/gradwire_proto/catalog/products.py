@@ -249,6 +249,15 @@ def _linear(op: Op, input: Spec, weight: Spec, bias: Spec | None) -> Spec:
     return spec(out, _mm_dtype(input, weight))
 
 
+def _cross(op: Op, input: Spec, other: Spec, dim: int) -> Spec:
+    if input.ndim != other.ndim:
+        raise RuntimeError("linalg.cross: inputs must have the same number of dimensions.")
+    n, m = (x.shape[wrap_dim(dim, x.ndim)] for x in (input, other))
+    if (n, m) != (3, 3):
+        raise RuntimeError(f"linalg.cross: inputs dimension {dim} must have length 3. Got {n} and {m}")
+    return spec(broadcast_shapes(input.shape, other.shape), common_dtype((input, other)))
+
+
 op("mm(Tensor input, Tensor mat2) -> Tensor", meta=_mm, doc="Product of two matrices.")
 op("mv(Tensor input, Tensor vec) -> Tensor", meta=_mv, doc="Product of a matrix and a vector.")
 op("bmm(Tensor input, Tensor mat2) -> Tensor", meta=_bmm, doc="Products of two batches of matrices.")
@@ -270,3 +279,5 @@ op("addbmm(Tensor input, Tensor batch1, Tensor batch2, *, Scalar beta=1, Scalar 
    inplace=True, doc="beta * input + alpha * the sum of the products of a batch.")
 op("baddbmm(Tensor input, Tensor batch1, Tensor batch2, *, Scalar beta=1, Scalar alpha=1) -> Tensor", meta=_baddbmm,
    inplace=True, doc="beta * input + alpha * batch1 @ batch2.")
+op("linalg_cross(Tensor input, Tensor other, *, int dim=-1) -> Tensor", meta=_cross, public=False, method=False,
+   alias=("linalg.cross",), doc="Cross products of the vectors of length 3 along a dim.")
