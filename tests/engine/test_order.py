@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from tests.engine.harness import case, check, crand, rand
+from gradwire_engine.backend import accumulate
+from tests.engine.harness import case, check, crand, rand, run
 
 inf, nan = np.inf, np.nan
 odd = np.array([[2.0, 1.0, 2.0, 1.0, 3.0], [nan, 5.0, 4.0, 4.0, 6.0]])
@@ -104,3 +105,65 @@ CASES = [
 @pytest.mark.parametrize("c", CASES, ids=str)
 def test_op(c):
     check(c)
+
+COMPLEX, BOOL, EMPTY = np.zeros(2, complex), np.zeros(2, bool), np.zeros((2, 0))
+S = "torch.searchsorted(): "
+ERRORS = [
+    ("sort", [COMPLEX], RuntimeError, " Sort does not support complex dtypes on CPU"),
+    ("topk", [rand(2, 3), 4], RuntimeError, "selected index k out of range"),
+    ("topk", [rand(2, 3), 1, 2], IndexError,
+     "Dimension out of range (expected to be in range of [-2, 1], but got 2)"),
+    ("topk", [BOOL, 1], RuntimeError, "topk does not support bool dtypes on CPU"),
+    ("kthvalue", [rand(2, 3), 0], RuntimeError, "kthvalue(): selected number k out of range for dimension 1"),
+    ("kthvalue", [EMPTY, 1], IndexError, "kthvalue(): Expected reduction dim 1 to have non-zero size."),
+    ("median_dim", [EMPTY, 1], IndexError, "median(): Expected reduction dim 1 to have non-zero size."),
+    ("median_all", [BOOL], NotImplementedError, "\"median_cpu\" not implemented for 'Bool'"),
+    ("mode", [COMPLEX], NotImplementedError, "\"mode_cpu\" not implemented for 'ComplexDouble'"),
+    ("cummax", [COMPLEX, 0], NotImplementedError, "\"cummax_cpu\" not implemented for 'ComplexDouble'"),
+    ("logcumsumexp", [BOOL, 0], NotImplementedError, "\"logcumsumexp_out_cpu\" not implemented for 'Bool'"),
+    ("cumsum", [rand(2), 1], IndexError, "Dimension out of range (expected to be in range of [-1, 0], but got 1)"),
+    ("searchsorted", [rand(2, 3), rand(3, 3)], RuntimeError, f"{S}boundaries tensor should be 1 dimension or the "
+     "first N-1 dimensions of boundaries tensor and input value tensor must match, but we got boundaries tensor "
+     "[2, 3] and input value tensor [3, 3]"),
+    ("searchsorted", [rand(2, 3), 1.0], RuntimeError, f"{S}input value can be a scalar only when boundaries tensor "
+     "dimension is 1, but we got boundaries tensor dim(2) and input value's dim(0) numel(1)"),
+    ("histc", [rand(2), 0], RuntimeError, "torch.histogram(): bins must be > 0, but got 0 for dimension 0"),
+    ("histc", [rand(2), 3, 5, 1], RuntimeError, "torch.histc: max must be larger than min"),
+    ("histc", [np.array([1, 2])], NotImplementedError, "\"histogram_cpu\" not implemented for 'Long'"),
+    ("histc", [np.array([inf, 1.0])], RuntimeError, "torch.histc: range of [1, inf] is not finite"),
+    ("bincount_sized", [np.array([-1]), None, 2], RuntimeError,
+     "bincount only supports 1-d non-negative integral inputs."),
+    ("bincount_sized", [np.array([2]), None, 2], RuntimeError,
+     "bincount only supports 1-d non-negative integral inputs."),
+]
+
+
+@pytest.mark.parametrize(("op", "args", "error", "text"), ERRORS)
+def test_refusals(op, args, error, text):
+    with pytest.raises(error) as e:
+        run(case(op, *args))
+    assert str(e.value) == text
+
+
+@pytest.mark.parametrize(("kwargs", "text"), [
+    ({"side": "x"}, "side can only be 'left' or 'right' but got x"),
+    ({"side": "left", "right": True}, "side and right can't be set to opposites, got side of left while right was "
+     "True"),
+    ({"sorter": np.array([0])}, "boundary and sorter must have the same size, but got boundary tensor [2]and got "
+     "sorter tensor [1]"),
+    ({"sorter": np.array([0, 1], np.int32)}, "sorter must be a tensor of long dtype but got dtype Int"),
+    ({"sorter": np.array([0, 2])}, "sorter index out of range"),
+], ids=str)  # fmt: skip
+def test_searchsorted_refusals(kwargs, text):
+    with pytest.raises(RuntimeError) as e:
+        run(case("searchsorted", rand(2), rand(2), **kwargs))
+    assert str(e.value) == S + text
+
+
+def test_scans_without_the_librarys_own():
+    # What runs where a library's ufuncs can't accumulate.
+    class Other:
+        maximum = np.maximum
+
+    a = rand(9, 2)
+    np.testing.assert_array_equal(accumulate(Other, np.maximum, a), np.maximum.accumulate(a))

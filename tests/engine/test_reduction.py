@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import scipy.special
 
-from tests.engine.harness import case, check, crand, rand
+from gradwire_engine import grad
+from gradwire_proto import dtypes
+from tests.engine.harness import case, check, crand, rand, run
 
 inf, nan = np.inf, np.nan
 ties = np.array([[1.0, 3.0, 3.0], [-2.0, 0.0, -2.0]])
@@ -99,3 +101,90 @@ CASES = [
 @pytest.mark.parametrize("c", CASES, ids=str)
 def test_op(c):
     check(c)
+
+
+EMPTY, BOTH = np.zeros((2, 0)), np.zeros(0)
+COMPLEX, INT, BOOL = np.zeros(2, complex), np.zeros(2, int), np.zeros(2, bool)
+ERRORS = [
+    ("max_all", [BOTH], RuntimeError, "max(): Expected reduction dim to be specified for input.numel() == 0. Specify "
+     "the reduction dim with the 'dim' argument."),
+    ("amin", [BOTH], RuntimeError, "amin(): Expected reduction dim to be specified for input.numel() == 0. Specify "
+     "the reduction dim with the 'dim' argument."),
+    ("amax", [EMPTY, 1], IndexError, "amax(): Expected reduction dim 1 to have non-zero size."),
+    ("min_dim", [EMPTY, 1], IndexError, "min(): Expected reduction dim 1 to have non-zero size."),
+    ("argmax", [BOTH], IndexError, "argmax(): Expected reduction dim to be specified for input.numel() == 0."),
+    ("argmin", [EMPTY, -1], IndexError, "argmin(): Expected reduction dim 1 to have non-zero size."),
+    ("aminmax", [BOTH], RuntimeError, "aminmax(): cannot compute aminmax over an empty dimension as the operation has "
+     "no identity."),
+    ("sum", [EMPTY, 2], IndexError, "Dimension out of range (expected to be in range of [-2, 1], but got 2)"),
+    ("sum", [EMPTY, (0, 0)], RuntimeError, "dim 0 appears multiple times in the list of dims"),
+    ("max_all", [COMPLEX], NotImplementedError, "\"max_all\" not implemented for 'ComplexDouble'"),
+    ("amin", [COMPLEX], NotImplementedError, "\"min_values_cpu\" not implemented for 'ComplexDouble'"),
+    ("max_dim", [COMPLEX, 0], RuntimeError, "max(): does not support complex input"),
+    ("argmax", [BOOL], RuntimeError, "argmax(): does not support bool input"),
+    ("mean", [INT], RuntimeError, "mean(): could not infer output dtype. Input dtype must be either a floating point "
+     "or complex dtype. Got: Long"),
+    ("std", [INT], RuntimeError, "std and var only support floating point and complex dtypes"),
+    ("var_mean", [BOOL], RuntimeError, "var_mean only support floating point and complex dtypes"),
+    ("linalg_vector_norm", [INT], RuntimeError, "linalg.vector_norm: Expected a floating point or complex tensor as "
+     "input. Got Long"),
+    ("linalg_vector_norm", [BOTH, inf], RuntimeError, "linalg.vector_norm cannot compute the inf norm on an empty "
+     "tensor because the operation does not have an identity"),
+    ("linalg_vector_norm", [EMPTY, -1, 1], RuntimeError, "linalg.vector_norm cannot compute the -1 norm on the "
+     "dimension 1because this dimension is empty and the operation does not have an identity"),
+]
+
+
+@pytest.mark.parametrize(("op", "args", "error", "text"), ERRORS)
+def test_refusals(op, args, error, text):
+    with pytest.raises(error) as e:
+        run(case(op, *args))
+    assert str(e.value) == text
+
+
+def test_a_norm_does_not_narrow():
+    for given, wanted, text in (
+        (np.zeros(2), dtypes.float32, "the dtype of the input (Double) should be convertible without narrowing to the "
+         "specified dtype (Float)"),
+        (COMPLEX, dtypes.float64, "dtype should be complex for complex inputs, but got Double"),
+        (np.zeros(2), dtypes.complex128, "dtype should be real for real inputs, but got ComplexDouble"),
+        (np.zeros(2), dtypes.int64, "dtype should be floating point or complex, but got Long"),
+    ):  # fmt: skip
+        with pytest.raises(RuntimeError) as e:
+            run(case("linalg_vector_norm", given, dtype=wanted))
+        assert str(e.value) == f"linalg.vector_norm: {text}"
+
+
+def gradient(op, x, *args, **kwargs):
+    results, (leaf,), engine = run(case(op, np.asarray(x), *args, **kwargs))
+    with np.errstate(all="ignore"):
+        (g,) = grad(engine, results[:1], [leaf], [engine.wrap(np.ones(results[0].shape))],
+                    retain_graph=False, create_graph=False, allow_unused=False)  # fmt: skip
+    return g.array
+
+
+@pytest.mark.parametrize(("op", "args", "x", "want"), [
+    ("amax", [], [2.0, 2.0, 1.0], [0.5, 0.5, 0]),
+    ("max_all", [], [2.0, nan, nan], [0, 0.5, 0.5]),
+    ("max_dim", [0], [2.0, 2.0, 1.0], [1, 0, 0]),
+    ("aminmax", [], [1.0, 1.0, 2.0], [0.5, 0.5, 0]),
+    ("std", [], [2.0, 2.0], [0, 0]),
+    ("linalg_vector_norm", [2], [0.0, 0.0], [0, 0]),
+    ("linalg_vector_norm", [3], [0.0, 0.0], [0, 0]),
+    ("linalg_vector_norm", [0.5], [0.0, 4.0], [0, 1]),
+    ("linalg_vector_norm", [0], [0.0, 4.0], [0, 0]),
+    ("linalg_vector_norm", [inf], [2.0, -2.0, 1.0], [0.5, -0.5, 0]),
+    ("prod", [], [0.0, 2.0, 3.0], [6, 0, 0]),
+    ("logsumexp", [0], [-inf, 0.0], [0, 1]),
+    ("nansum", [], [nan, 1.0], [0, 1]),
+], ids=str)  # fmt: skip
+def test_subgradients(op, args, x, want):
+    np.testing.assert_allclose(gradient(op, x, *args), want)
+
+
+def test_half_floats_are_summed_in_single_precision():
+    x = np.full(4096, 0.1, np.float16)
+    (total,), _, _ = run(case("sum", x))
+    assert total.array == np.float16(x.astype(np.float64).sum())
+    (mean,), _, _ = run(case("mean", x))
+    assert mean.array == np.float16(x[0])
