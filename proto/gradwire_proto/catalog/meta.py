@@ -31,7 +31,7 @@ def broadcast_shapes(*shapes: tuple[int, ...]) -> tuple[int, ...]:
     out = [1] * ndim
     for shape in shapes:
         lead = ndim - len(shape)
-        for i, size in enumerate(shape):
+        for i, size in reversed(list(enumerate(shape))):  # torch names the last dimension that does not fit
             have = out[lead + i]
             if size == have or size == 1:
                 continue

@@ -77,7 +77,7 @@ def _expand(op: Op, input: Spec, size: Sequence[int]) -> Spec:
     lead = len(size) - input.ndim
     if lead < 0:
         raise RuntimeError(
-            f"expand({input.dtype.legacy}Tensor{{{list(input.shape)}}}, size={list(size)}): the number of sizes "
+            f"expand(torch.{input.dtype.legacy}Tensor{{{list(input.shape)}}}, size={list(size)}): the number of sizes "
             f"provided ({len(size)}) must be greater or equal to the number of dimensions in the tensor ({input.ndim})"
         )
     shape, strides = [], []
