@@ -278,7 +278,8 @@ class Engine:
             kwargs["grads"] = [None if t.grad is None else t.grad.array for t in targets[: len(arrays[0])]]
         began = perf_counter_ns()
         k.run(self.xp, *arrays, **kwargs)
-        self.times.setdefault((op.name, self.phase), []).append(perf_counter_ns() - began)
+        phase = "update" if k.grads else self.phase
+        self.times.setdefault((op.name, phase), []).append(perf_counter_ns() - began)
 
     def _run_inplace(self, op: Op, arrays: list[Any], specs: list[Any], inferred: Inferred, target: Tensor) -> None:
         result = op.infer(specs)

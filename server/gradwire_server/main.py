@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -50,12 +51,10 @@ def parser() -> argparse.ArgumentParser:
 
 def size(text: str) -> int:
     """A number of bytes: ``4GiB``, ``500MB``, ``1024``."""
-    units = {"": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
-    number = text.rstrip("KMGTiBkmgtb")
-    unit = units.get(text[len(number) :].upper())
-    if unit is None:
+    m = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([KMGT]?)(I?)B?", text.strip().upper())
+    if m is None:
         raise argparse.ArgumentTypeError(f"not a size: {text!r}")
-    return int(float(number) * unit)
+    return int(float(m[1]) * (1024 if m[3] else 1000) ** " KMGT".index(m[2] or " "))
 
 
 class JsonLines(logging.Formatter):
