@@ -96,6 +96,7 @@ CASES = [
     case("convolution", np.arange(18).reshape(1, 2, 9), np.arange(6).reshape(1, 2, 3), None, *PLAIN, ref=conv,
          label="ints"),
     case("convolution_weight", rand(2, 4, 3, 3), rand(2, 2, 5, 7), (2, 3), (2,), (1,), (1, 2), 2, ref=conv_weight),
+    case("attach", rand(2), rand(3), ref=lambda x, _: x),
     case("im2col", rand(2, 2, 5, 6), (2, 3), (2, 1), (1, 0), (1, 2), ref=blocks),
     case("im2col", rand(2, 4, 4), (2, 2), (1, 1), (0, 0), (1, 1), ref=blocks, label="unbatched"),
     case("col2im", rand(2, 12, 10), (5, 6), (2, 3), (2, 1), (1, 0), (1, 2), ref=unblocks),

@@ -49,10 +49,11 @@ def conv_weight(g: Any, input: Any, weight_spec: Spec, stride: Any, padding: Any
     return F.convolution_weight(*pair, weight_spec.shape[2:], stride, padding, dilation, groups)
 
 
+vjp("attach", input=lambda g: g)
 vjp("convolution",
     input=conv_input,
     weight=conv_weight,
-    bias=lambda g: F.sum(g, (0, *range(2, g.ndim))))  # fmt: skip
+    bias=lambda g, input, weight: F.attach(F.attach(F.sum(g, (0, *range(2, g.ndim))), input), weight))  # fmt: skip
 vjp("convolution_weight",
     grad=lambda g, grad_spec, input, stride, padding, dilation, groups:
         forward(conj(input), g, grad_spec.shape, stride, padding, dilation, groups),

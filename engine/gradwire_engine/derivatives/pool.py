@@ -24,10 +24,10 @@ def _pools(n: int) -> None:
     def adaptive_max_pool(gs: Any, indices: Any, input_spec: Spec) -> Any:
         return F.scatter_planes(gs[0], indices, input_spec.shape[-n:], False)
 
-    def avg_pool(g: Any, input_spec: Spec, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool,
+    def avg_pool(g: Any, input: Any, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool,
                  count_include_pad: bool, divisor_override: int | None) -> Any:  # fmt: skip
-        return avg_backward(g, input_spec.shape[-n:], kernel_size, stride, padding, ceil_mode, count_include_pad,
-                            divisor_override)  # fmt: skip
+        return F.attach(avg_backward(g, input.shape[-n:], kernel_size, stride, padding, ceil_mode, count_include_pad,
+                                     divisor_override), input)  # fmt: skip
 
     def avg_pool_backward(g: Any, kernel_size: Any, stride: Any, padding: Any, ceil_mode: bool,
                           count_include_pad: bool, divisor_override: int | None) -> Any:  # fmt: skip
@@ -40,7 +40,7 @@ def _pools(n: int) -> None:
     vjp(f"avg_pool{n}d", input=avg_pool)
     vjp(f"avg_pool{n}d_backward", grad=avg_pool_backward)
     vjp(f"adaptive_avg_pool{n}d",
-        input=lambda g, input_spec, output_size: adaptive_backward(g, input_spec.shape[-n:], output_size))
+        input=lambda g, input, output_size: F.attach(adaptive_backward(g, input.shape[-n:], output_size), input))
     vjp(f"adaptive_avg_pool{n}d_backward", grad=lambda g, output_size: adaptive(g, output_size))
 
 

@@ -64,6 +64,9 @@ def wide(x: Any) -> Any:
     return x.astype("float32") if x.dtype.itemsize == 2 and x.dtype.kind not in "iu" else x
 
 
+kernel("attach", lambda xp, input, other: input)
+
+
 @kernel("convolution")
 def convolution(xp: Any, input: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any,
                 transposed: bool, output_padding: Any, groups: int, spec: Any) -> Any:  # fmt: skip

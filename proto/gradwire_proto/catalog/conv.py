@@ -138,6 +138,10 @@ def _weight(op: Op, grad: Spec, input: Spec, kernel_size: Sequence[int], stride:
     return spec((grad.shape[1], input.shape[1] // groups, *kernel_size), grad.dtype)
 
 
+# torch's backward of an op takes the op's inputs, needed or not, and so its result requires grad where they do.
+op("attach(Tensor(a) input, Tensor other) -> Tensor(a)", meta=lambda op, input, other: input, public=False,
+   method=False, doc="The same memory, with other among what its history leads to, though nothing flows there.")
+
 _WINDOW = "int[] stride, int[] padding, int[] dilation"
 op(f"convolution(Tensor input, Tensor weight, Tensor? bias, {_WINDOW}, bool transposed, int[] output_padding, "
    "int groups) -> Tensor", meta=_convolution, method=False,
