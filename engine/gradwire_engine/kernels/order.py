@@ -7,7 +7,6 @@ from typing import Any
 from gradwire_engine.backend import accumulate, add_at
 from gradwire_engine.kernels.reduction import put, wide
 from gradwire_engine.registry import kernel
-from gradwire_proto.catalog.meta import wrap_dim
 from gradwire_proto.spec import Spec
 
 # ---- order
@@ -22,8 +21,7 @@ def ranking(xp: Any, a: Any, dim: int, descending: bool = False) -> Any:
 
 def picked(xp: Any, a: Any, at: Any, dim: int, keepdim: bool = True) -> Any:
     """The elements at indices along dim, and the indices."""
-    along = (wrap_dim(dim, a.ndim),)
-    return put(xp, xp.take_along_axis(a, at, dim), along, keepdim), put(xp, at, along, keepdim)
+    return put(xp.take_along_axis(a, at, dim), dim, keepdim), put(at, dim, keepdim)
 
 
 def window(a: Any, dim: int, start: int, stop: int) -> Any:

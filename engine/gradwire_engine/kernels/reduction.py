@@ -7,14 +7,15 @@ from typing import Any
 
 from gradwire_engine.backend import NUMPY_DTYPE, add_at
 from gradwire_engine.registry import kernel
-from gradwire_proto.catalog.meta import wrap_dim, wrap_dims
 
-Axes = tuple[int, ...]
+Axis = int | tuple[int, ...] | None
 
 
-def axes(dim: Any, ndim: int) -> Axes:
-    """The axes that ``dim`` names: one, several, or all where None or empty."""
-    return wrap_dims((dim,) if isinstance(dim, int) else dim, ndim)
+def over(dim: Any, ndim: int) -> Axis:
+    """What ``dim`` means as an axis argument: one, several, or all where None or empty."""
+    if dim is None or not ndim:
+        return None
+    return dim if isinstance(dim, int) else tuple(dim) or None
 
 
 def wide(a: Any, dtype: Any = None) -> Any:
@@ -24,59 +25,67 @@ def wide(a: Any, dtype: Any = None) -> Any:
     return a.astype("float32") if a.dtype.itemsize == 2 and a.dtype.kind not in "iu" else a
 
 
-def count(a: Any, along: Axes) -> int:
-    return math.prod(a.shape[d] for d in along)
+def count(a: Any, axis: Axis) -> int:
+    if axis is None:
+        return int(a.size)
+    return int(a.shape[axis]) if isinstance(axis, int) else math.prod(a.shape[d] for d in axis)
 
 
-def put(xp: Any, array: Any, along: Axes, keepdim: bool) -> Any:
+def put(array: Any, axis: Axis, keepdim: bool) -> Any:
     """A result that was computed with its reduced axes kept, without them unless wanted."""
-    return array if keepdim else xp.squeeze(array, axis=along)
+    return array if keepdim else array.squeeze(axis)
+
+
+def size2(xp: Any, a: Any) -> Any:
+    """The squares of the elements' sizes."""
+    return xp.square(a.real) + xp.square(a.imag) if a.dtype.kind == "c" else xp.square(a)
+
+
+# The arrays' own methods cost half of what the library's functions do on a small array.
 
 
 @kernel("sum")
 def sum(xp: Any, input: Any, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Any:
-    return xp.sum(wide(input, dtype), axis=axes(dim, input.ndim), keepdims=keepdim)
+    return wide(input, dtype).sum(axis=over(dim, input.ndim), keepdims=keepdim)
 
 
 @kernel("nansum")
 def nansum(xp: Any, input: Any, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Any:
-    return xp.nansum(wide(input, dtype), axis=axes(dim, input.ndim), keepdims=keepdim)
+    return xp.nansum(wide(input, dtype), axis=over(dim, input.ndim), keepdims=keepdim)
 
 
 @kernel("mean")
 def mean(xp: Any, input: Any, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Any:
-    along = axes(dim, input.ndim)
-    # xp.mean would warn of an empty mean, and costs more than the sum of a small array.
-    return xp.true_divide(xp.sum(wide(input, dtype), axis=along, keepdims=keepdim), count(input, along))
+    axis = over(dim, input.ndim)
+    # The library's own mean would warn where there is nothing to take it of.
+    return xp.true_divide(wide(input, dtype).sum(axis=axis, keepdims=keepdim), count(input, axis))
 
 
 @kernel("prod")
 def prod(xp: Any, input: Any, dim: int | None = None, keepdim: bool = False, dtype: Any = None) -> Any:
-    return xp.prod(wide(input, dtype), axis=axes(dim, input.ndim), keepdims=keepdim)
+    return wide(input, dtype).prod(axis=over(dim, input.ndim), keepdims=keepdim)
 
 
-def moments(xp: Any, input: Any, dim: Any, correction: float | None) -> tuple[Any, Any, Axes]:
+def moments(xp: Any, input: Any, dim: Any, correction: float | None) -> tuple[Any, Any, Axis]:
     """Variance and mean, with the reduced axes kept, and these axes."""
-    along = axes(dim, input.ndim)
+    axis = over(dim, input.ndim)
     a = wide(input)
-    n = count(a, along)
-    m = xp.true_divide(xp.sum(a, axis=along, keepdims=True), n)
-    d = a - m
-    square = xp.square(d.real) + xp.square(d.imag) if d.dtype.kind == "c" else xp.square(d)
+    n = count(a, axis)
+    m = xp.true_divide(a.sum(axis=axis, keepdims=True), n)
     left = max(n - (1 if correction is None else correction), 0)
-    return xp.true_divide(xp.sum(square, axis=along, keepdims=True), left), m, along
+    return xp.true_divide(size2(xp, a - m).sum(axis=axis, keepdims=True), left), m, axis
 
 
 @kernel("var_mean")
 def var_mean(xp: Any, input: Any, dim: Any = None, correction: float | None = 1, keepdim: bool = False) -> Any:
-    v, m, along = moments(xp, input, dim, correction)
-    return put(xp, v, along, keepdim), put(xp, m, along, keepdim)
+    v, m, axis = moments(xp, input, dim, correction)
+    return put(v, axis, keepdim), put(m, axis, keepdim)
 
 
 @kernel("std_mean")
 def std_mean(xp: Any, input: Any, dim: Any = None, correction: float | None = 1, keepdim: bool = False) -> Any:
-    v, m, along = moments(xp, input, dim, correction)
-    return put(xp, xp.sqrt(v), along, keepdim), put(xp, m, along, keepdim)
+    v, m, axis = moments(xp, input, dim, correction)
+    return put(xp.sqrt(v), axis, keepdim), put(m, axis, keepdim)
 
 
 kernel("var", lambda xp, input, dim=None, correction=1, keepdim=False:
@@ -84,13 +93,13 @@ kernel("var", lambda xp, input, dim=None, correction=1, keepdim=False:
 kernel("std", lambda xp, input, dim=None, correction=1, keepdim=False:
        std_mean(xp, input, dim, correction, keepdim)[0])  # fmt: skip
 
-kernel("amax", lambda xp, input, dim=(), keepdim=False: xp.amax(input, axis=axes(dim, input.ndim), keepdims=keepdim))
-kernel("amin", lambda xp, input, dim=(), keepdim=False: xp.amin(input, axis=axes(dim, input.ndim), keepdims=keepdim))
-kernel("max_all", lambda xp, input: xp.amax(input))
-kernel("min_all", lambda xp, input: xp.amin(input))
+kernel("amax", lambda xp, input, dim=(), keepdim=False: input.max(axis=over(dim, input.ndim), keepdims=keepdim))
+kernel("amin", lambda xp, input, dim=(), keepdim=False: input.min(axis=over(dim, input.ndim), keepdims=keepdim))
+kernel("max_all", lambda xp, input: input.max())
+kernel("min_all", lambda xp, input: input.min())
 kernel("aminmax", lambda xp, input, dim=None, keepdim=False: (
-    xp.amin(input, axis=axes(dim, input.ndim), keepdims=keepdim),
-    xp.amax(input, axis=axes(dim, input.ndim), keepdims=keepdim)))  # fmt: skip
+    input.min(axis=over(dim, input.ndim), keepdims=keepdim),
+    input.max(axis=over(dim, input.ndim), keepdims=keepdim)))  # fmt: skip
 
 
 def _arg(xp: Any, find: Any, input: Any, dim: int | None, keepdim: bool) -> Any:
@@ -112,8 +121,7 @@ def _with_index(xp: Any, find: Any, input: Any, dim: int, keepdim: bool) -> Any:
     if not input.ndim:
         return input.copy(), xp.zeros((), "int64")
     at = _arg(xp, find, input, dim, True)
-    along = (wrap_dim(dim, input.ndim),)
-    return put(xp, xp.take_along_axis(input, at, dim), along, keepdim), put(xp, at, along, keepdim)
+    return put(xp.take_along_axis(input, at, dim), dim, keepdim), put(at, dim, keepdim)
 
 
 kernel("max_dim", lambda xp, input, dim, keepdim=False: _with_index(xp, xp.argmax, input, dim, keepdim))
@@ -121,43 +129,42 @@ kernel("min_dim", lambda xp, input, dim, keepdim=False: _with_index(xp, xp.argmi
 
 
 def _logical(find: Any, input: Any, dim: Any, keepdim: bool) -> Any:
-    return find(input, axis=() if dim is not None and not len(dim) else axes(dim, input.ndim), keepdims=keepdim)
+    return find(input, axis=() if dim is not None and not len(dim) else over(dim, input.ndim), keepdims=keepdim)
 
 
 kernel("any", lambda xp, input, dim=None, keepdim=False: _logical(xp.any, input, dim, keepdim))
 kernel("all", lambda xp, input, dim=None, keepdim=False: _logical(xp.all, input, dim, keepdim))
-kernel("count_nonzero", lambda xp, input, dim=None: xp.count_nonzero(input, axis=axes(dim, input.ndim)))
+kernel("count_nonzero", lambda xp, input, dim=None: xp.count_nonzero(input, axis=over(dim, input.ndim)))
 
 
 @kernel("logsumexp")
 def logsumexp(xp: Any, input: Any, dim: Any, keepdim: bool = False) -> Any:
-    along = axes(dim, input.ndim)
+    axis = over(dim, input.ndim)
     a = wide(input if input.dtype.kind not in "biu" else input.astype("float32"))
     if not a.size:
-        return xp.log(xp.sum(a, axis=along, keepdims=keepdim))
-    top = xp.amax(a.real, axis=along, keepdims=True)
+        return xp.log(a.sum(axis=axis, keepdims=keepdim))
+    top = a.real.max(axis=axis, keepdims=True)
     # Taking an infinite maximum off would leave nan; what is left of it overflows or vanishes as it should.
-    top = xp.where(xp.isfinite(top), top, xp.zeros_like(top))
-    return put(xp, xp.log(xp.sum(xp.exp(a - top), axis=along, keepdims=True)) + top, along, keepdim)
+    top = xp.where(xp.isfinite(top), top, 0)
+    return put(xp.log(xp.exp(a - top).sum(axis=axis, keepdims=True)) + top, axis, keepdim)
 
 
 @kernel("linalg_vector_norm")
 def vector_norm(xp: Any, input: Any, ord: float = 2, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Any:
-    along = axes(dim, input.ndim)
+    axis = over(dim, input.ndim)
     a = wide(input, dtype)
     if ord == 2:
-        square = xp.square(a.real) + xp.square(a.imag) if a.dtype.kind == "c" else xp.square(a)
-        return xp.sqrt(xp.sum(square, axis=along, keepdims=keepdim))
+        return xp.sqrt(size2(xp, a).sum(axis=axis, keepdims=keepdim))
     if ord == 0:
-        return xp.sum(a != 0, axis=along, keepdims=keepdim)
+        return (a != 0).sum(axis=axis, keepdims=keepdim)
     a = xp.abs(a)
     if ord == math.inf:
-        return xp.amax(a, axis=along, keepdims=keepdim)
+        return a.max(axis=axis, keepdims=keepdim)
     if ord == -math.inf:
-        return xp.amin(a, axis=along, keepdims=keepdim)
+        return a.min(axis=axis, keepdims=keepdim)
     if ord == 1:
-        return xp.sum(a, axis=along, keepdims=keepdim)
-    return xp.power(xp.sum(xp.power(a, ord), axis=along, keepdims=keepdim), 1 / ord)
+        return a.sum(axis=axis, keepdims=keepdim)
+    return xp.power(xp.power(a, ord).sum(axis=axis, keepdims=keepdim), 1 / ord)
 
 
 @kernel("scatter_along")
