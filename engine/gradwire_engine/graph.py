@@ -83,9 +83,9 @@ class AccumulateGrad(Node):
 
     def run(self, grads: list[Any], create_graph: bool) -> list[Any]:
         g = grads[0]
-        if g is None:
-            return []
         t = self.variable
+        if g is None or not t.requires_grad:
+            return []
         if t.grad is None:
             if create_graph:
                 t.grad = F.clone(g)
@@ -227,7 +227,8 @@ class OpNode(Node):
         return self.engine.wrap(z) if create_graph else z
 
     def release(self) -> None:
-        self.saved = None
+        if self.plan.holds:
+            self.saved = None
 
 
 def _pack(v: Any) -> Any:

@@ -59,6 +59,8 @@ class Plan:
 
     slots: tuple[tuple[str, int], ...]
     formulas: tuple[tuple[Formula, tuple[int, ...]], ...]
+    holds: bool
+    """Whether tensors are saved (or numbers in a tensor's place): only then can a node be used up, as in torch."""
 
 
 class Rule:
@@ -85,7 +87,8 @@ class Rule:
                     if w not in slots:
                         slots.append(w)
                 formulas.append((f, tuple(slots.index(w) for w in where)))
-            found = self.plans[needs] = Plan(tuple(slots), tuple(formulas))
+            holds = any(kind in ("input", "result") for kind, _ in slots)
+            found = self.plans[needs] = Plan(tuple(slots), tuple(formulas), holds)
         return found
 
     def _source(self, name: str) -> tuple[str, int]:
