@@ -16,11 +16,11 @@ def times(g: Any, alpha: Any) -> Any:
     return g if alpha == 1 else g * conj(alpha)
 
 
-def unknown(what: str) -> Callable[[Any], Any]:
+def unknown(text: str) -> Callable[[Any], Any]:
     """The formula of a derivative that nobody knows: torch's refusal."""
 
     def formula(g: Any) -> Any:
-        raise NotImplementedError(f"the derivative for '{what}' is not implemented.")
+        raise NotImplementedError(text)
 
     return formula
 
@@ -37,7 +37,8 @@ vjp("neg", input=lambda g: -g)
 vjp("positive", input=lambda g: g)
 vjp("reciprocal", input=lambda g, result: -g * conj(result * result))
 vjp("square", input=lambda g, input: g * conj(2 * input))
-vjp("floor_divide", input=unknown("floor_divide"), other=unknown("floor_divide"))
+vjp("floor_divide", input=unknown("derivative for aten::floor_divide is not implemented"),
+                    other=unknown("derivative for aten::floor_divide is not implemented"))
 vjp("remainder", input=lambda g: g, other=lambda g, input, other: -g * F.div(input, other, rounding_mode="floor"))
 vjp("fmod", input=lambda g: g, other=lambda g, input, other: -g * F.div(input, other, rounding_mode="trunc"))
 vjp("addcmul", input=lambda g: g,

@@ -31,7 +31,7 @@ vjp("sinh", input=lambda g, input: g * conj(F.cosh(input)))
 vjp("cosh", input=lambda g, input: g * conj(F.sinh(input)))
 vjp("tanh", input=lambda g, result: g * conj(1 - result * result))
 vjp("asinh", input=lambda g, input: g * conj(F.rsqrt(input * input + 1)))
-vjp("acosh", input=lambda g, input: g * conj(F.rsqrt(input * input - 1)))
+vjp("acosh", input=lambda g, input: g * conj(F.rsqrt(input - 1) * F.rsqrt(input + 1)))
 vjp("atanh", input=lambda g, input: g / conj(1 - input * input))
 vjp("sigmoid", input=lambda g, result: g * conj((1 - result) * result))
 vjp("deg2rad", input=lambda g: g * (math.pi / 180))
@@ -96,6 +96,12 @@ vjp("clamp_max", input=lambda g, input, max: F.where(input <= max, g, 0),
                  max=lambda g, input, max: F.where(input > max, g, 0))
 
 
+def inverse_square(x: Any, y: Any) -> Any:
+    """1 over the squared distance from the origin, 0 there."""
+    square = x * x + y * y
+    return F.where(square == 0, 0, 1 / square)
+
+
 def clamp_input(g: Any, input: Any, min: Any, max: Any) -> Any:
     if min is not None:
         g = F.where(input >= min, g, 0)
@@ -113,8 +119,8 @@ def clamp_max(g: Any, input: Any, min: Any, max: Any) -> Any:
 
 
 vjp("clamp", input=clamp_input, min=clamp_min, max=clamp_max)
-vjp("atan2", input=lambda g, input, other: g * other / (input * input + other * other),
-             other=lambda g, input, other: -g * input / (input * input + other * other))
+vjp("atan2", input=lambda g, input, other: g * inverse_square(input, other) * other,
+             other=lambda g, input, other: -g * inverse_square(input, other) * input)
 vjp("hypot", input=lambda g, result, input: g * input / result, other=lambda g, result, other: g * other / result)
 vjp("logaddexp", input=lambda g, input, other: g / conj(1 + F.exp(other - input)),
                  other=lambda g, input, other: g / conj(1 + F.exp(input - other)))
@@ -123,7 +129,8 @@ vjp("logaddexp2", input=lambda g, input, other: g / (1 + F.exp2(other - input)),
 vjp("copysign", input=lambda g, input, result: F.where(input == 0, 0, g * F.sgn(input) * F.sgn(result)),
                 other=lambda g: F.zeros_like(g))
 vjp("nextafter", input=lambda g, input, other: F.where(input == other, 0, g), other=lambda g: F.zeros_like(g))
-vjp("heaviside", input=unknown("heaviside"), values=unknown("heaviside"))
+vjp("heaviside", input=unknown("derivative for aten::heaviside is not implemented"),
+                 values=unknown("derivative for aten::heaviside is not implemented"))
 vjp("ldexp", input=lambda g, other: g * conj(2.0**other), other=lambda g, result: g * conj(result * math.log(2)))
 
 # Complex numbers and their parts.

@@ -54,13 +54,8 @@ kernel("hypot", lambda xp, input, other, out=None: xp.hypot(input, other, out=ou
 kernel("logaddexp2", lambda xp, input, other, out=None: xp.logaddexp2(input, other, out=out))
 kernel("copysign", lambda xp, input, other, out=None: xp.copysign(input, other, out=out))
 kernel("nextafter", lambda xp, input, other, out=None: xp.nextafter(input, other, out=out))
-kernel("heaviside", lambda xp, input, values: xp.where(input == 0, values, xp.where(input < 0, 0, _one(input))))
+kernel("heaviside", lambda xp, input, values: xp.where(input == 0, values, input > 0))
 kernel("ldexp", lambda xp, input, other: input * xp.power(2, other))
-
-
-def _one(x: Any) -> Any:
-    """1 where ``x`` is a number, nan where it is not."""
-    return x == x if x.dtype.kind in "biu" else x * 0 + 1
 
 
 @kernel("exp2")
@@ -99,7 +94,12 @@ def round(xp: Any, input: Any, decimals: int, out: Any = None) -> Any:
 
 @kernel("sgn")
 def sgn(xp: Any, input: Any, out: Any = None) -> Any:
-    return xp.logical_and(input, input, out=out) if input.dtype.kind == "b" else xp.sign(input, out=out)
+    if input.dtype.kind == "c":
+        return xp.sign(input, out=out)
+    if input.dtype.kind == "b":
+        return xp.logical_and(input, input, out=out)
+    # xp.sign would answer nan for nan, where torch says 0
+    return xp.subtract(input > 0, input < 0, out=out, dtype=input.dtype)
 
 
 kernel("sign", sgn)
@@ -152,7 +152,7 @@ kernel("imag", lambda xp, input: input.imag)
 def angle(xp: Any, input: Any) -> Any:
     if input.dtype.kind == "c":
         return xp.arctan2(input.imag, input.real)
-    return xp.where(input < 0, math.pi, input * 0)
+    return xp.where(input < 0, math.pi, xp.where(input == input, 0, input))
 
 
 @kernel("view_as_real")

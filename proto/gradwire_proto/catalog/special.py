@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gradwire_proto.catalog.declare import Meta, Op, op
-from gradwire_proto.catalog.meta import pointwise, unmade
+from gradwire_proto.catalog.meta import Refusal, pointwise, unmade
 from gradwire_proto.dtypes import Category
 from gradwire_proto.spec import Spec
 
@@ -25,7 +25,8 @@ def _polygamma(op: Op, n: int, input: Spec) -> Any:
 def _mvlgamma(op: Op, input: Spec, p: int) -> Any:
     if p < 1:
         raise RuntimeError("p has to be greater than or equal to 1")
-    return _real("mvlgamma")(op, input, p)
+    no_bools = {BOOL: Refusal(RuntimeError, "The input tensor may not be a boolean tensor.")}
+    return pointwise(floats=True, reject=no_bools | unmade("mvlgamma", COMPLEX))(op, input, p)
 
 
 for _name, _aliases, _kernel, _doc in (
