@@ -93,12 +93,13 @@ def slowest_kernels(url: str, count: int = 8) -> Table:
         text = answer.read().decode()
     totals: defaultdict[tuple[str, str], dict[str, float]] = defaultdict(dict)
     for field, op, phase, value in re.findall(
-        r'^gradwire_kernel_seconds_(sum|count)\{device="[^"]*",op="([^"]*)",phase="([^"]*)"\} (\S+)$', text, re.MULTILINE
+        r'^gradwire_kernel_seconds_(sum|count)\{device="[^"]*",op="([^"]*)",phase="([^"]*)"\} (\S+)$', text, re.M
     ):
         totals[op, phase][field] = float(value)
     table = Table("kernel", "phase", "runs", "total", "mean", title="Slowest kernels")
     for (op, phase), t in sorted(totals.items(), key=lambda row: -row[1]["sum"])[:count]:
-        table.add_row(op, phase, f"{t['count']:.0f}", f"{t['sum'] * 1e3:.1f} ms", f"{t['sum'] / t['count'] * 1e6:.1f} us")
+        mean = t["sum"] / t["count"]
+        table.add_row(op, phase, f"{t['count']:.0f}", f"{t['sum'] * 1e3:.1f} ms", f"{mean * 1e6:.1f} us")
     return table
 
 

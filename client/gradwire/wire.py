@@ -33,9 +33,13 @@ class Wire:
     """One session's stream. ``call_back`` runs a callback and returns its answer."""
 
     def __init__(
-        self, channel: grpc.Channel, metadata: Sequence[tuple[str, str]], key: pb.SessionKey, call_back: Callable[[pb.Callback], pb.Answer],
+        self,
+        channel: grpc.Channel,
+        metadata: Sequence[tuple[str, str]],
+        key: pb.SessionKey,
+        call_back: Callable[[pb.Callback], pb.Answer],
         dropped: Callable[[int], None],
-    ):  # fmt: skip
+    ):
         self.channel = channel
         self.key = key
         self._metadata = metadata

@@ -62,8 +62,8 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         known = ("session", "client", "device")
-        row = {"time": self.formatTime(record), "level": record.levelname.lower(), "logger": record.name,
-               "message": record.getMessage(), **{k: getattr(record, k) for k in known if hasattr(record, k)}}  # fmt: skip
+        row = {"time": self.formatTime(record), "level": record.levelname.lower(), "message": record.getMessage()}
+        row |= {k: getattr(record, k) for k in known if hasattr(record, k)}
         if record.exc_info:
             row["exception"] = self.formatException(record.exc_info)
         return json.dumps(row)
@@ -92,6 +92,12 @@ def serve_health(listen: str) -> tuple[grpc.Server, health.HealthServicer]:
     return server, servicer
 
 
+def stop_with_parent(stop: threading.Event) -> None:
+    """Stop when the pipe that a parent process holds open closes, however the parent ended."""
+    sys.stdin.buffer.read()
+    stop.set()
+
+
 def run_server(o: argparse.Namespace) -> int:
     set_up_logging(o.log_format, o.log_level)
     limits = Limits(max_bytes=o.max_bytes, max_tensors=o.max_tensors, lease_seconds=o.lease)
@@ -108,15 +114,15 @@ def run_server(o: argparse.Namespace) -> int:
     except (RuntimeError, OSError) as e:
         print(f"gradwire: {e}", file=sys.stderr)
         return 1
-    names = ("", SERVICE.full_name)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    for name in names if probes else ():
-        probes[1].set(name, health_pb2.HealthCheckResponse.SERVING)
+    if probes:
+        for name in ("", SERVICE.full_name):
+            probes[1].set(name, health_pb2.HealthCheckResponse.SERVING)
     print(f"gradwire listening on {address}", flush=True)
     if o.die_with_parent:
-        threading.Thread(target=lambda: (sys.stdin.buffer.read(), stop.set()), daemon=True).start()
+        threading.Thread(target=stop_with_parent, args=(stop,), daemon=True).start()
     stop.wait()
     log.info("stopping")
     if probes:

@@ -68,18 +68,20 @@ class Service:
         self._stopping = threading.Event()
         metrics.sessions_limit.set(max_sessions)
         metrics.sessions.set_function(lambda: len(self.sessions))
-        for gauge, read in (
-            (metrics.tensors, lambda s: len(s.tensors)),
-            (metrics.tensor_bytes, lambda s: s.engine.meter.used),
-            (metrics.nodes, lambda s: s.engine.nodes),
-        ):
-            gauge.set_function(lambda read=read: sum(read(s) for s in list(self.sessions.values())))
+        metrics.tensors.set_function(lambda: self._sum(lambda s: len(s.tensors)))
+        metrics.tensor_bytes.set_function(lambda: self._sum(lambda s: s.engine.meter.used))
+        metrics.nodes.set_function(lambda: self._sum(lambda s: s.engine.nodes))
         self._reaper = threading.Thread(target=self._reap, name="gradwire-leases", daemon=True)
         self._reaper.start()
 
+    def _sum(self, read: Callable[[Session], int]) -> int:
+        return sum(read(s) for s in list(self.sessions.values()))
+
     # ---- unary ----
 
-    def GetServerInfo(self, request: pb.GetServerInfoRequest, context: grpc.ServicerContext) -> pb.GetServerInfoResponse:
+    def GetServerInfo(
+        self, request: pb.GetServerInfoRequest, context: grpc.ServicerContext
+    ) -> pb.GetServerInfoResponse:
         return pb.GetServerInfoResponse(
             version=metadata.version("gradwire"),
             protocol_versions=PROTOCOL_VERSIONS,
@@ -98,8 +100,8 @@ class Service:
 
     def OpenSession(self, request: pb.OpenSessionRequest, context: grpc.ServicerContext) -> pb.OpenSessionResponse:
         if request.protocol_version not in PROTOCOL_VERSIONS:
-            refuse(context, grpc.StatusCode.FAILED_PRECONDITION, "PROTOCOL_VERSION",
-                   f"this server speaks protocol versions {list(PROTOCOL_VERSIONS)}, not {request.protocol_version}")  # fmt: skip
+            text = f"this server speaks protocol versions {list(PROTOCOL_VERSIONS)}, not {request.protocol_version}"
+            refuse(context, grpc.StatusCode.FAILED_PRECONDITION, "PROTOCOL_VERSION", text)
         device = request.device or self.device
         try:
             backend.library(device)
@@ -262,7 +264,7 @@ class Service:
             self._end(session, "ended with the server")
 
 
-class BearerToken(grpc.ServerInterceptor):  # type: ignore[misc]
+class BearerToken(grpc.ServerInterceptor):  # type: ignore[type-arg]  # not subscriptable at run time
     """Refuses calls that don't carry the server's token."""
 
     def __init__(self, token: str):
@@ -288,7 +290,7 @@ class BearerToken(grpc.ServerInterceptor):  # type: ignore[misc]
         return self._refusals[handler.request_streaming, handler.response_streaming]
 
 
-def handlers(service: Service) -> grpc.GenericRpcHandler:
+def handlers(service: Service) -> grpc.GenericRpcHandler[Any, Any]:
     """The service's methods as gRPC wants them. Frames and replies pass as bytes: a frame that can't be parsed is ours
     to answer, not the transport's to end the stream over."""
     kinds: dict[tuple[bool, bool], Callable[..., grpc.RpcMethodHandler[Any, Any]]] = {
@@ -345,7 +347,10 @@ def counted(metrics: Metrics, name: str, kind: tuple[bool, bool], run: Callable[
 
 
 def serve(service: Service, listen: str, token: str = "") -> tuple[grpc.Server, str]:
-    """Start serving, to callers with the token if there is one; returns the server and the address it listens on (with its port, where 0 was asked for).
+    """Start serving, where there is a token to callers that have it.
+
+    Returns:
+        The server, and the address it listens on, with its port where 0 was asked for.
 
     Raises:
         RuntimeError: the address can't be listened on.

@@ -72,7 +72,7 @@ def test_unknown_op(raw):
     [
         (apply("add", 1, results=(9,)), "TypeError", "add() missing 1 required positional arguments"),
         (apply("exp", 1, 1, 1, results=(9,)), "TypeError", "exp() takes 1 positional argument but 3"),
-        (apply("exp", 2.0, results=(9,)), "TypeError", "exp(): argument 'input' (position 1) must be Tensor, not float"),
+        (apply("exp", 2.0, results=(9,)), "TypeError", "exp(): argument 'input' (position 1) must be Tensor, not"),
         (apply("sum", 1, results=(9,), depth=2.0), "TypeError", "sum() got an unexpected keyword argument 'depth'"),
         (apply("sum", 1, [5], results=(9,)), "IndexError", "Dimension out of range"),
         (apply("exp", 77, results=(9,)), "ValueError", "tensor id 77 is unknown in this session"),

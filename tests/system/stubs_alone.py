@@ -4,7 +4,7 @@ import struct
 import sys
 
 sys.path.insert(0, sys.argv[1])
-import grpc
+import grpc  # noqa: I001 - the stubs are those of the folder given
 from gradwire_proto.v1 import gradwire_pb2 as pb
 from gradwire_proto.v1.gradwire_pb2_grpc import GradwireStub
 

@@ -43,7 +43,7 @@ def gone(pid: int) -> bool:
 
 def test_it_ends_with_the_program_and_leaves_nothing():
     program, pid, target = start()
-    out, err = program.communicate("", timeout=30)
+    _, err = program.communicate("", timeout=30)
     assert (program.returncode, err) == (0, "")
     assert gone(pid)
     assert not os.path.exists(os.path.dirname(target.removeprefix("unix:")))
