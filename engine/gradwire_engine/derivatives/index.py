@@ -45,24 +45,35 @@ vjp("scatter_add",
 
 def shares(g: Any, result: Any, input: Any, dim: int, index: Any, src: Any, include_self: bool) -> Any:
     """amax and amin: elements that equal the extreme share its gradient."""
-    mine = F.where(input == result, 1, zeros(g, input.shape)) if include_self else zeros(g, input.shape)
+    mine = F.where(input == result, 1, zeros(g, input.shape))
     theirs = F.where(src == F.gather(result, dim, index), 1, zeros(g, src.shape))
-    each = g / F.scatter_add(mine, dim, index, theirs)
+    each = g / F.scatter_reduce(mine, dim, index, theirs, "sum", include_self=include_self)
     return each * mine, F.gather(each, dim, index) * theirs
 
 
 def products(g: Any, result: Any, input: Any, dim: int, index: Any, src: Any, include_self: bool) -> Any:
-    """prod: each factor's gradient is the product of the others, of which one zero leaves only its own."""
+    """prod: each factor's gradient is the product of the others.
+
+    Where a factor is zero dividing by it won't do: the zeros are counted and summed apart. With two of them the
+    product of the others is the other zero, which only a second derivative sees.
+    """
+
+    def combine(own: Any, theirs: Any, reduce: str) -> Any:
+        return F.scatter_reduce(own, dim, index, theirs, reduce, include_self=include_self)
+
     zero_mine, zero_theirs = input == 0, src == 0
-    ones = zeros(g, input.shape) + 1
-    own, each = F.where(zero_mine, ones, 0), F.where(zero_theirs, 1, zeros(g, src.shape))
-    count = F.scatter_reduce(own, dim, index, each, "sum", include_self=include_self)
-    factors, theirs = F.where(zero_mine, ones, input), F.where(zero_theirs, 1, src)
-    others = F.scatter_reduce(factors, dim, index, theirs, "prod", include_self=include_self)  # all but the zeros
-    alone = g * conj(others) * F.where(count == 1, ones, 0)
-    none = g * conj(others) * F.where(count == 0, ones, 0)
-    mine = F.where(zero_mine, alone, none / conj(factors))
-    return mine, F.where(zero_theirs, F.gather(alone, dim, index), F.gather(none, dim, index) / conj(theirs))
+    factors, others = F.where(zero_mine, 1, input), F.where(zero_theirs, 1, src)
+    count = combine(F.where(zero_mine, 1, zeros(g, input.shape)), F.where(zero_theirs, 1, zeros(g, src.shape)), "sum")
+    total = combine(F.where(zero_mine, input, 0), F.where(zero_theirs, src, 0), "sum")
+    rest = g * conj(combine(factors, others, "prod"))
+
+    def of_zero(x: Any, rest: Any, count: Any, total: Any) -> Any:
+        return rest * F.where(count == 1, 1, F.where(count == 2, conj(total - x), 0))
+
+    whole = g * conj(result)
+    mine = F.where(zero_mine, of_zero(input, rest, count, total), whole / conj(factors))
+    there = [F.gather(t, dim, index) for t in (whole, rest, count, total)]
+    return mine, F.where(zero_theirs, of_zero(src, *there[1:]), there[0] / conj(others))
 
 
 def reduced(g: Any, result: Any, input: Any, dim: int, index: Any, src: Any, reduce: str, include_self: bool) -> Any:
