@@ -20,7 +20,7 @@ from gradwire_proto.catalog import CATALOG
 from gradwire_proto.catalog.declare import Op
 
 OPERATORS = {
-    "add": "+", "sub": "-", "mul": "*", "truediv": "/", "matmul": "@", "pow": "**", "floordiv": "//", "mod": "%",
+    "add": "+", "sub": "-", "mul": "*", "truediv": "/", "pow": "**", "floordiv": "//", "mod": "%",
     "and": "&", "or": "|", "xor": "^", "lshift": "<<", "rshift": ">>",
 }  # fmt: skip
 NAMES = {

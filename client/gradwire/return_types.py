@@ -22,3 +22,25 @@ VALUES_INDICES = {
 }
 globals().update(VALUES_INDICES)
 aminmax = named("aminmax", "min", "max")
+globals().update({
+    name: named(name, *fields.split())
+    for name, fields in {
+        "linalg_cholesky_ex": "L info",
+        "linalg_eig": "eigenvalues eigenvectors",
+        "linalg_eigh": "eigenvalues eigenvectors",
+        "linalg_inv_ex": "inverse info",
+        "linalg_lstsq": "solution residuals rank singular_values",
+        "linalg_lu": "P L U",
+        "linalg_lu_factor": "LU pivots",
+        "linalg_lu_factor_ex": "LU pivots info",
+        "linalg_qr": "Q R",
+        "linalg_slogdet": "sign logabsdet",
+        "linalg_solve_ex": "result info",
+        "linalg_svd": "U S Vh",
+        "lu_unpack": "P L U",
+        "qr": "Q R",
+        "slogdet": "sign logabsdet",
+        "svd": "U S V",
+        "triangular_solve": "solution cloned_coefficient",
+    }.items()
+})  # fmt: skip
