@@ -170,8 +170,8 @@ def _check(
     wanted = [x for x in inputs if _requires_grad(x)]
     is_complex = [out.is_complex() for out in _differentiable(func(*inputs))]
     for part, name in _parts(func, inputs):
-        outputs = _as_tuple(part(*inputs))
         numerical = [_numerical(part, inputs, x, eps) for x in wanted]
+        outputs = _as_tuple(part(*inputs))
         live = [i for i, out in enumerate(outputs) if out.requires_grad]
         if not live and any((block != 0).any() for row in numerical for block in row):
             raise GradcheckError("Numerical gradient for function expected to be zero")
@@ -207,7 +207,7 @@ def _parts(func: Callable[..., Any], inputs: Tensors) -> Iterator[tuple[Callable
 
 def _numerical(func: Callable[..., Tensors], inputs: Tensors, x: Any, eps: float) -> list[np.ndarray[Any, Any]]:
     """The jacobian of each output with respect to ``x``, which is moved in place: ``func`` may hold it as well."""
-    place, home = x.data, x.detach().clone()
+    place, home = x.detach(), x.detach().clone()
     steps = (torch.eye(x.numel(), dtype=x.dtype, device=x.device) * eps).reshape(x.numel(), *x.shape)
 
     def outputs(at: Any) -> list[Any]:
