@@ -212,7 +212,13 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
                 n = e[0]
                 g = made[i] if made else None
                 if g is not None:
-                    deliver(n, e[1], fit(g, node.in_specs[i], create_graph))
+                    s = node.in_specs[i]
+                    if g.shape != s.shape and not expandable(s.shape, g.shape):
+                        raise RuntimeError(
+                            f"Function {node.name} returned an invalid gradient at index {i} - got {list(g.shape)} but "
+                            f"expected shape compatible with {list(s.shape)}"
+                        )
+                    deliver(n, e[1], fit(g, s, create_graph))
                 waiting[n] -= 1
                 if not waiting[n]:
                     ready(n)
@@ -228,6 +234,12 @@ def _timed(engine: Engine, node: Node, grads: list[Any], create_graph: bool) -> 
     made = node.run(grads, False)
     engine.times.setdefault((node.op.name, "backward"), []).append(perf_counter_ns() - began)
     return made
+
+
+def expandable(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
+    """Whether ``shape`` broadcasts to ``to``."""
+    lead = len(to) - len(shape)
+    return lead >= 0 and all(a in (1, b) for a, b in zip(shape, to[lead:], strict=True))
 
 
 def fit(g: Any, spec: Spec, create_graph: bool) -> Any:

@@ -89,17 +89,20 @@ def _backward(s: Session, m: pb.Backward) -> None:
 def _grad(s: Session, m: pb.Grad) -> None:
     try:
         outputs = _tensors(s, m.outputs)
+        inputs = _tensors(s, m.inputs)
         for i in m.results:
             s.check_fresh(i)
         results = grad(
             s.engine,
             outputs,
-            _tensors(s, m.inputs),
+            inputs,
             _gradients(s, m.gradients, len(outputs)),
             retain_graph=m.retain_graph,
             create_graph=m.create_graph,
             allow_unused=m.allow_unused,
         )
+        if not m.request:
+            results = [s.zeros_like(t) if g is None else g for t, g in zip(inputs, results, strict=True)]
         if len(m.results) != len(results):
             raise ValueError(f"grad makes {len(results)} tensors, got {len(m.results)} ids for them")
     except Exception as e:
@@ -156,11 +159,12 @@ def _set_gradient(s: Session, m: pb.SetGradient) -> None:
 
 def _get_gradient(s: Session, m: pb.GetGradient) -> None:
     try:
-        g = s.tensor(m.tensor).grad
+        t = s.tensor(m.tensor)
+        g = t.grad
+        if g is None and not m.request:
+            g = t.grad = s.zeros_like(t)
         if g is not None:
             s.define(m.result, g)
-        elif not m.request:
-            raise RuntimeError("the tensor has no gradient")
     except Exception as e:
         s.poison([m.result], s.explain(e))
         if m.request:

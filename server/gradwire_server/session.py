@@ -310,6 +310,9 @@ class Session:
         array = np.frombuffer(data, NUMPY_DTYPE[s.dtype]).reshape(shape)
         return array if own else array.copy()
 
+    def zeros_like(self, t: Tensor) -> Tensor:
+        return self.engine.keep(self.engine.xp.zeros(t.shape, NUMPY_DTYPE[t.dtype]))
+
     # ---- callbacks ----
 
     def call_back(self, gradients: list[Tensor | None], create_graph: bool, **kind: int) -> list[Tensor | None]:

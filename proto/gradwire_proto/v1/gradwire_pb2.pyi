@@ -870,7 +870,9 @@ class Grad(_message.Message):
     create_graph: _builtins.bool
     allow_unused: _builtins.bool
     request: _builtins.int
-    """Where not 0, a Done answers and tells which results exist, or an Error."""
+    """Where not 0, a Done answers and tells which results exist, or an Error. Where 0, all exist: those of inputs that no
+    gradient reaches are zeros, where allow_unused lets them be.
+    """
     @_builtins.property
     def outputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     @_builtins.property
@@ -1003,7 +1005,9 @@ Global___SetGradient: _TypeAlias = SetGradient  # noqa: Y015
 
 @_typing.final
 class GetGradient(_message.Message):
-    """Name the `.grad` of a tensor `result`. A Done under `request` tells whether there is one."""
+    """Name the `.grad` of a tensor `result`. A Done under `request` tells whether there is one; without a request there is:
+    zeros where backward brought none.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
