@@ -1,4 +1,4 @@
-"""Tensors from sizes and numbers, copies and fills: values, types, torch's errors, and limits held before allocation."""
+"""Tensors from sizes and numbers, copies and fills: values, types, errors, and limits held before allocation."""
 
 import numpy as np
 import pytest

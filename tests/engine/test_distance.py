@@ -14,7 +14,8 @@ def every(p):
 
 CASES = [
     case("cdist_forward", rand(3, 4), rand(2, 4, seed=1), 2.0, False, ref=lambda a, b, *_: cdist(a, b)),
-    case("cdist_forward", rand(3, 4), rand(2, 4, seed=1), 2.0, True, ref=lambda a, b, *_: cdist(a, b), label="products"),
+    case("cdist_forward", rand(3, 4), rand(2, 4, seed=1), 2.0, True, label="products",
+         ref=lambda a, b, *_: cdist(a, b)),
     *[case("cdist_forward", rand(2, 3, 4), rand(2, 2, 4, seed=1), p, False, ref=every(p), label=f"p{p}")
       for p in (0.0, 1.0, 1.5, 3.0, np.inf)],
     case("cdist_forward", rand(1, 3, 4), rand(2, 2, 4, seed=1), 2.0, False, ref=every(2), label="broadcast"),
@@ -23,7 +24,8 @@ CASES = [
       for p in (1.0, 1.5, 2.0)],
     case("pdist", rand(4, 3), np.inf, ref=lambda a, p: pdist(a, "chebyshev"), order=1, label="inf"),
     case("pdist", rand(4, 3), 0.0, ref=lambda a, p: np.full(6, 3.0), order=0, label="p0"),
-    case("pdist_backward", rand(1), np.array([[1.0, 2.0], [1.0, 0.0]]), 2.0, np.array([2.0]), order=0, constant=(0, 1, 3),
+    case("pdist_backward", rand(1), np.array([[1.0, 2.0], [1.0, 0.0]]), 2.0, np.array([2.0]), order=0,
+         constant=(0, 1, 3),
          ref=lambda g, x, p, d: np.array([[0, 1], [0, -1]]) * g),
 ]  # fmt: skip
 

@@ -168,7 +168,8 @@ def _index_add(op: Op, input: Spec, dim: int, index: Spec, source: Spec, alpha: 
     n = _vector("index_add_", index, expected=f"Expected dtype int32/int64 for index but got: {index.dtype.legacy}")
     if input.dtype is not source.dtype:
         raise RuntimeError(
-            f"index_add_(): self ({input.dtype.legacy}) and source ({source.dtype.legacy}) must have the same scalar type"
+            f"index_add_(): self ({input.dtype.legacy}) and source ({source.dtype.legacy}) "
+            "must have the same scalar type"
         )
     _check_source("index_add_", input, dim, n, source, RuntimeError,
                   "index_add_(): Number of indices ({n}) should be equal to source.size(dim): ({size}), "
