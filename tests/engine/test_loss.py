@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.special as sp
 
-from gradwire_engine import Engine
+from gradwire_engine import Engine, grad
 from tests.engine.harness import case, check, rand
 
 X, T = rand(3, 4), rand(3, 4, seed=1)
@@ -76,10 +76,10 @@ CASES = [
     case("nll_loss2d", BATCH, WHERE, ref=nll),
     case("nll_loss2d", BATCH, WHERE, reduction="none", ref=nll, label="none"),
     case("nll_loss", X, Y, W, constant=(2,), ref=nll, label="weight"),
-    case("nll_loss_backward", np.array(2.0), Y, None, (3, 4), "mean", -100,
-         ref=lambda g, y, *_: -g / 3 * np.eye(4)[y]),
-    case("nll_loss_backward", W[:3], Y, None, (3, 4), "none", 0,
-         ref=lambda g, y, *_: -g[:, None] * np.eye(4)[y] * (y != 0)[:, None], label="ignored"),
+    case("nll_loss_backward", np.array(2.0), X, Y, None, "mean", -100,
+         ref=lambda g, x, y, *_: -g / 3 * np.eye(4)[y]),
+    case("nll_loss_backward", W[:3], X, Y, None, "none", 0,
+         ref=lambda g, x, y, *_: -g[:, None] * np.eye(4)[y] * (y != 0)[:, None], label="ignored"),
     *[case("cross_entropy", X, Y, None, r, results=(0,), ref=cross_entropy, label=r) for r in ("none", "mean", "sum")],
     *[case("cross_entropy", X, Y, W, r, constant=(2,), results=(0,), ref=cross_entropy, label=f"weight {r}")
       for r in ("none", "mean")],
@@ -136,6 +136,16 @@ def test_error(op, args, kind, text):
     with pytest.raises(kind) as e:
         engine.call(op, *[engine.wrap(a) if isinstance(a, np.ndarray) else a for a in args])
     assert str(e.value) == text
+
+
+def test_where_all_are_ignored_the_gradient_is_zero():
+    engine = Engine()
+    x = engine.wrap(X.copy(), requires_grad=True)
+    loss = engine.call("cross_entropy", x, engine.wrap(np.full(3, 1)), None, "mean", 1)[0]
+    (g,) = grad(engine, [loss], [x], [engine.wrap(np.array(1.0))], retain_graph=False, create_graph=False,
+                allow_unused=False)  # fmt: skip
+    assert np.isnan(loss.array)
+    assert not g.array.any()
 
 
 def test_large_logits_stay_finite():

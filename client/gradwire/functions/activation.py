@@ -141,7 +141,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
         raise RuntimeError(f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight.ndim}")
     if input.dtype is not weight.dtype:
         raise RuntimeError(
-            f"prelu: Type promoting not supported. Got {input.dtype.legacy.lower()} and {weight.dtype.legacy.lower()}"
+            f"prelu: Type promoting not supported. Got {input.dtype.legacy} and {weight.dtype.legacy}"
         )
     if weight.numel() != 1:
         if not input.ndim:

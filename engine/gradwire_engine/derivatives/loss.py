@@ -69,8 +69,8 @@ vjp("binary_cross_entropy", input=bce_input, target=bce_target)
 vjp("binary_cross_entropy_with_logits", input=logits_input, target=logits_target)
 
 for _name in ("nll_loss", "nll_loss2d"):
-    vjp(_name, input=lambda g, target, weight, input_spec, reduction, ignore_index:
-        F.nll_loss_backward(g, target, weight, input_spec.shape, reduction, ignore_index))  # fmt: skip
+    vjp(_name, input=lambda g, input, target, weight, reduction, ignore_index:
+        F.nll_loss_backward(g, input, target, weight, reduction, ignore_index))  # fmt: skip
 vjp("nll_loss_backward", grad=lambda g, target, weight, reduction, ignore_index:
     F.nll_loss(g, target, weight, reduction, ignore_index))  # fmt: skip
 
@@ -86,7 +86,7 @@ def cross_entropy_grad(g: Any, input: Any, target: Any, weight: Any, reduction: 
 def cross_entropy_input(g: Any, grad: Any, input: Any, target: Any, weight: Any, reduction: str,
                         ignore_index: int) -> Any:  # fmt: skip
     dim = min(input.ndim - 1, 1)
-    s = F.nll_loss_backward(grad, target, weight, input.shape, reduction, ignore_index)
+    s = F.nll_loss_backward(grad, input, target, weight, reduction, ignore_index)
     return -F.softmax_backward(g, F.softmax(input, dim), dim) * F.sum(s, (dim,), True)
 
 

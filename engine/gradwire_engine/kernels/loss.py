@@ -106,13 +106,15 @@ def _summed(xp: Any, loss: Any, w: Any, keep: Any, reduction: str, shape: tuple[
     return total if reduction == "sum" else total / (loss.size if w is None else xp.sum(w))
 
 
-def _shares(xp: Any, grad: Any, w: Any, t: Any, reduction: str) -> Any:
+def _shares(xp: Any, grad: Any, w: Any, keep: Any, t: Any, reduction: str) -> Any:
     """The gradient of each target's loss before weighting in: 0-d where all are the same."""
     if reduction == "none":
         grad = grad.reshape(t.shape)
     elif reduction == "mean":
         grad = grad / grad.dtype.type(t.size if w is None else xp.sum(w))
-    return grad if w is None else grad * w.astype(grad.dtype)
+    if w is not None:
+        grad = grad * w.astype(grad.dtype)
+    return grad if keep is None else xp.where(keep, grad, grad.dtype.type(0))  # where all are ignored, 0 / 0 * 0 is 0
 
 
 def nll_loss(xp: Any, input: Any, target: Any, weight: Any, reduction: str, ignore_index: int, spec: Any) -> Any:
@@ -126,12 +128,12 @@ kernel("nll_loss2d", nll_loss)
 
 
 @kernel("nll_loss_backward")
-def nll_loss_backward(xp: Any, grad: Any, target: Any, weight: Any, size: Any, reduction: str,
+def nll_loss_backward(xp: Any, grad: Any, input: Any, target: Any, weight: Any, reduction: str,
                       ignore_index: int) -> Any:  # fmt: skip
-    made = xp.zeros(size, grad.dtype)
+    made = xp.zeros(input.shape, input.dtype)
     x, t = _batched(made, target)
-    t, w, _ = _classes(xp, t, weight, x.shape[1], ignore_index)
-    x[_at(xp, t)] = -_shares(xp, grad, w, t, reduction)
+    t, w, keep = _classes(xp, t, weight, x.shape[1], ignore_index)
+    x[_at(xp, t)] = -_shares(xp, grad, w, keep, t, reduction)
     return made
 
 
@@ -154,8 +156,8 @@ def cross_entropy_backward(xp: Any, grad: Any, input: Any, target: Any, weight: 
     p = wide(xp, input) - logsumexp
     xp.exp(p, out=p)
     x, t = _batched(p, target)
-    t, w, _ = _classes(xp, t, weight, x.shape[1], ignore_index)
+    t, w, keep = _classes(xp, t, weight, x.shape[1], ignore_index)
     x[_at(xp, t)] -= 1
-    shares = _shares(xp, grad, w, t, reduction)
+    shares = _shares(xp, grad, w, keep, t, reduction)
     x *= shares if shares.ndim == 0 else shares[:, None]
     return p

@@ -72,19 +72,22 @@ def batch_norm_update_(xp: Any, running_mean: Any, running_var: Any, mean: Any, 
 
 
 @kernel("norm_backward")
-def norm_backward(xp: Any, grad: Any, input: Any, mean: Any, var: Any, weight: Any, dim: Any, eps: float) -> Any:
-    g, x = wide(xp, grad), wide(xp, input)
+def norm_backward(xp: Any, grad: Any, input: Any, mean: Any, var: Any, weight: Any, dim: Any, params: Any,
+                  eps: float, fixed: bool = False) -> tuple[Any, Any, Any]:  # fmt: skip
+    g, x, params = wide(xp, grad), wide(xp, input), tuple(params)
     r = 1 / xp.sqrt(var + eps)
     y = x * r if mean is None else (x - mean) * r
     each = g * y
-    if weight is None:
-        grad_weight = xp.zeros(0, input.dtype)
+    if params == (0,):
+        grad_weight = grad_bias = xp.zeros(0, input.dtype)
     else:
-        lead = x.ndim - weight.ndim
-        summed = (*range(lead), *(i + lead for i, s in enumerate(weight.shape) if s == 1))
-        grad_weight = xp.sum(each, axis=summed, keepdims=True).reshape(weight.shape)
+        lead = x.ndim - len(params)
+        over = (*range(lead), *(i + lead for i, s in enumerate(params) if s == 1))
+        grad_weight = xp.sum(each, axis=over).reshape(params)
+        grad_bias = xp.sum(g, axis=over).reshape(params)
+    if weight is not None:
         g, each = g * weight, each * weight
-    y *= xp.mean(each, axis=tuple(dim), keepdims=True)
-    y = g - y if mean is None else g - xp.mean(g, axis=tuple(dim), keepdims=True) - y
-    y *= r
-    return y, grad_weight
+    if not fixed:
+        y *= xp.mean(each, axis=tuple(dim), keepdims=True)
+        g = g - y if mean is None else g - xp.mean(g, axis=tuple(dim), keepdims=True) - y
+    return g * r, grad_weight, grad_bias

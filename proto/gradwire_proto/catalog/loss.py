@@ -62,6 +62,8 @@ def _bce(op: Op, input: Spec, target: Spec, weight: Spec | None, *rest: Any) -> 
         )
     if op.name == "binary_cross_entropy" and target.dtype is not input.dtype:
         raise RuntimeError(f"Found dtype {target.dtype.legacy} but expected {input.dtype.legacy}")
+    if op.name == "binary_cross_entropy_with_logits" and rest[0] is not None:
+        broadcast_shapes(rest[0].shape, input.shape)
     made: Inferred = _pairs(_BCE[op.name])(op, input, target, weight, *rest)
     return made
 
@@ -100,10 +102,6 @@ def _nll(op: Op, input: Spec, target: Spec, weight: Spec | None, reduction: str,
     return _reduced(_each(input), input.dtype, reduction)
 
 
-def _nll_backward(op: Op, grad: Spec, target: Spec, weight: Spec | None, size: tuple[int, ...], *_: Any) -> Spec:
-    return spec(size, grad.dtype)
-
-
 def _cross_entropy(op: Op, input: Spec, target: Spec, weight: Spec | None, reduction: str, _: int) -> tuple[Spec, Spec]:
     need_float("log_softmax_lastdim_kernel_impl", input.dtype)
     check_classes(input, target, weight)
@@ -133,8 +131,8 @@ for _name, _node in (("nll_loss", "NllLossBackward0"), ("nll_loss2d", "NllLoss2D
     op(f"{_name}(Tensor input, Tensor target, Tensor? weight=None, str reduction='mean', int ignore_index=-100) "
        "-> Tensor", meta=_nll, public=False, method=False, node=_node,
        doc="Minus the score of each target class, weighted.")
-op("nll_loss_backward(Tensor grad, Tensor target, Tensor? weight, int[] size, str reduction, int ignore_index) "
-   "-> Tensor", meta=_nll_backward, public=False, method=False, doc="Gradient of nll_loss.")
+op("nll_loss_backward(Tensor grad, Tensor input, Tensor target, Tensor? weight, str reduction, int ignore_index) "
+   "-> Tensor", meta=_like_input, public=False, method=False, doc="Gradient of nll_loss.")
 op("cross_entropy(Tensor input, Tensor target, Tensor? weight=None, str reduction='mean', int ignore_index=-100) -> "
    "(Tensor loss, Tensor logsumexp)", meta=_cross_entropy, public=False, method=False, node="NllLossBackward0",
    doc="nll_loss of log_softmax(input); the second result is for the backward.")

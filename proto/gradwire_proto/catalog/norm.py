@@ -123,8 +123,10 @@ def _update(op: Op, running_mean: Spec, running_var: Spec, mean: Spec, var: Spec
     return running_mean, running_var
 
 
-def _backward(op: Op, grad: Spec, input: Spec, mean: Spec | None, var: Spec, weight: Spec | None, *_: Any) -> Any:
-    return spec(input.shape, input.dtype), spec((0,), input.dtype) if weight is None else weight
+def _backward(op: Op, grad: Spec, input: Spec, mean: Spec | None, var: Spec, weight: Spec | None, dim: Shape,
+              params: Shape, *_: Any) -> tuple[Spec, ...]:  # fmt: skip
+    param = spec(tuple(params), input.dtype if weight is None else weight.dtype)
+    return spec(input.shape, input.dtype), param, param
 
 
 op("layer_norm(Tensor input, int[] normalized_shape, Tensor? weight=None, Tensor? bias=None, float eps=1e-05) -> "
@@ -145,6 +147,8 @@ op("batch_norm_eval(Tensor input, Tensor running_mean, Tensor running_var, Tenso
 op("batch_norm_update_(Tensor(a!) running_mean, Tensor(b!) running_var, Tensor mean, Tensor var, float momentum, "
    "int count) -> (Tensor(a!), Tensor(b!))", meta=_update, differentiable=False, public=False, method=False,
    doc="Moves running statistics towards those of a batch with so many numbers a channel.")
-op("norm_backward(Tensor grad, Tensor input, Tensor? mean, Tensor var, Tensor? weight, int[] dim, float eps) -> "
-   "(Tensor grad_input, Tensor grad_weight)", meta=_backward, public=False, method=False,
-   doc="Gradient of a normalization over dims, centred where a mean is given. No weight, no gradient of it.")
+op("norm_backward(Tensor grad, Tensor input, Tensor? mean, Tensor var, Tensor? weight, int[] dim, int[] params, "
+   "float eps, bool fixed=False) -> (Tensor grad_input, Tensor grad_weight, Tensor grad_bias)", meta=_backward,
+   public=False, method=False,
+   doc="Gradients of a normalization over dims with parameters of a shape, which is (0) if there are none; centred "
+       "where a mean is given; with fixed, mean and variance do not depend on the input.")
