@@ -32,7 +32,7 @@ def target() -> str:
         process = subprocess.Popen(
             [sys.executable, "-m", "gradwire_server", "serve", "--listen", f"unix:{path}",
              "--metrics-listen", "127.0.0.1:0", "--log-level", "warning", "--die-with-parent",
-             "--max-bytes", "1TiB"],
+             "--max-bytes", str(_memory() * 4 // 5)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -56,6 +56,11 @@ def target() -> str:
         _process, _target = process, f"unix:{path}"
         atexit.register(_stop, process, folder)
         return _target
+
+
+def _memory() -> int:
+    """Bytes of this machine's memory."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _stop(process: subprocess.Popen[str], folder: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+import itertools
 import os
 import threading
 import weakref
@@ -69,8 +71,9 @@ class Session:
         self.grad_mode = True
         """As the server has it."""
         self._key = pb.SessionKey(session_id=opened.session_id, secret=opened.secret)
-        self._last_id = 0
-        self._dead: list[tuple[int, int]] = []
+        self.new_id = itertools.count(1).__next__
+        """A fresh tensor id; safe from any thread."""
+        self._dead: collections.deque[int] = collections.deque()
         self._dead_bytes = 0
         self.wire = Wire(self._channel, self._metadata, self._key, self._call_back, self._drop_function)
         _sessions.add(self)
@@ -86,13 +89,9 @@ class Session:
 
     # ---- ids ----
 
-    def new_id(self) -> int:
-        self._last_id += 1
-        return self._last_id
-
     def drop(self, i: int, nbytes: int) -> None:
         """Tell the server, with the next instructions, that a tensor is not needed any more. Safe in ``__del__``."""
-        self._dead.append((i, nbytes))
+        self._dead.append(i)
         self._dead_bytes += nbytes
 
     def instruction(self, nbytes: int = 0) -> pb.Instruction:
@@ -105,8 +104,8 @@ class Session:
             raise RuntimeError("this gradwire session is closed")
         dead = self._dead
         if dead and (len(dead) >= FREE_COUNT or self._dead_bytes >= FREE_BYTES):
-            self._dead, self._dead_bytes = [], 0
-            self.wire.add().free.tensors.extend([i for i, _ in dead])
+            self._dead_bytes = 0
+            self.wire.add().free.tensors.extend([dead.popleft() for _ in range(len(dead))])
         return self.wire.add(nbytes)
 
     # ---- values ----
@@ -116,8 +115,7 @@ class Session:
         self.check_size(s)
         array = np.asarray(array, order="C")
         bulk = s.nbytes > self.limits.max_inline_bytes
-        with self.wire.lock:
-            i = self.new_id()
+        i = self.new_id()
         if bulk:
             self.wire.upload(i, memoryview(array.reshape(-1).view(np.uint8)))
         with self.wire.lock:

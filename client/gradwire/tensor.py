@@ -144,7 +144,7 @@ class Tensor:
     @property
     def is_leaf(self) -> bool:
         self._refresh()
-        return self._leaf or self._grad_flag is False
+        return self._leaf or not self.requires_grad
 
     @property
     def is_cuda(self) -> bool:

@@ -93,7 +93,7 @@ class Engine:
         if op.writes:
             return self._write(op, values, specs, inferred)
         if op.view_of is None:
-            self.meter.check(inferred.nbytes)
+            self.meter.check(inferred.nbytes + _expanded(values))
         made = self._run(base or op, self._arrays(op, values, inferred), inferred)
         if op.view_of is not None:
             return self._views(op, values, specs, inferred, made)
@@ -380,6 +380,18 @@ def _spec(v: Any) -> Any:
     if type(v) is tuple:
         return tuple([_spec(x) for x in v])
     return v
+
+
+def _expanded(values: list[Any]) -> int:
+    """Bytes by which tensors are larger than their memory: expanded ones, which a kernel may have to write out."""
+    extra = 0
+    for v in values:
+        if type(v) is Tensor:
+            if v.spec.nbytes > v.storage.nbytes:
+                extra += v.spec.nbytes
+        elif type(v) is tuple:
+            extra += _expanded(list(v))
+    return extra
 
 
 def check_writes(t: Tensor) -> None:
