@@ -42,6 +42,8 @@ CASES = [
     case("fill_", rand(2, 3), np.array(2.5), ref=np.full_like),
     case("fill_", crand(2), 1j, ref=np.full_like, label="complex"),
     case("zero_", rand(2, 3), ref=np.zeros_like),
+    case("clone", rand(3), ref=np.copy),
+    case("detach", rand(2), ref=np.copy, order=0),
     case("copy_", rand(2, 3), crand(3), ref=lambda a, b: np.broadcast_to(b.real, a.shape), label="drops imaginary"),
     case("to_dtype", crand(2), dtypes.float64, ref=lambda a, d: a.real),
 ]

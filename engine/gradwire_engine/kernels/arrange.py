@@ -8,7 +8,7 @@ from gradwire_engine.backend import NUMPY_DTYPE, add_at
 from gradwire_engine.registry import kernel
 from gradwire_proto.catalog.arrange import cat_skips
 
-kernel("flip", lambda xp, input, dims: xp.flip(input, dims))
+kernel("flip", lambda xp, input, dims: xp.flip(input, dims).copy(order="C"))
 kernel("roll", lambda xp, input, shifts, dims: xp.roll(input, shifts, dims) if dims else xp.roll(input, shifts[0]))
 kernel("repeat", lambda xp, input, repeats: xp.tile(input, repeats))
 kernel("tril", lambda xp, input, diagonal: xp.tril(input, diagonal))
@@ -57,7 +57,7 @@ def pad_edges(xp: Any, input: Any, pad: tuple[int, ...], mode: str) -> Any:
     for i in range(len(pad) // 2):
         d = input.ndim - 1 - i
         input = xp.take(input, _sources(xp, input.shape[d], pad[2 * i], pad[2 * i + 1], mode), d)
-    return input
+    return input if pad else input.copy()
 
 
 @kernel("pad_edges_backward")
