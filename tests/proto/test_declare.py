@@ -200,6 +200,13 @@ def test_bind_gives_plain_values(kind, given, bound):
     assert type(value) is type(bound)
 
 
+def test_bind_knows_numpys_names():
+    o = op("f(Tensor input, int[]? dim=None, bool keepdim=False) -> Tensor", meta=same, doc="")
+    assert o.bind([], {"x1": x, "axis": 1, "keepdims": True}, T) == [x, (1,), True]
+    with pytest.raises(TypeError, match=r"f\(\) got an unexpected keyword argument 'x2'"):
+        o.bind([x], {"x2": y}, T)
+
+
 def test_bind_takes_a_list_as_varargs():
     assert bind("view(Tensor input, int[] size) -> Tensor", x, 2, 3) == [x, (2, 3)]
     assert bind("tile(Tensor input, int[] dims, bool b=False) -> Tensor", x, 2, 3) == [x, (2, 3), False]

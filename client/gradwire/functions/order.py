@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from gradwire import return_types
 from gradwire.dispatch import ops
 from gradwire.export import export
-from gradwire.functions.reduction import torch_names
 from gradwire_proto import dtypes
 from gradwire_proto.catalog.meta import wrap_dim
 from gradwire_proto.dtypes import Category
@@ -22,7 +21,7 @@ def _with_names(name: str) -> Callable[..., Any]:
     primitive, result = getattr(ops, name), getattr(return_types, name)
 
     def f(input: Tensor, *args: Any, **kwargs: Any) -> Any:
-        return result(*primitive(input, *args, **torch_names(kwargs)))
+        return result(*primitive(input, *args, **kwargs))
 
     f.__name__ = f.__qualname__ = name
     f.__doc__ = primitive.__doc__

@@ -14,14 +14,6 @@ from gradwire_proto.dtypes import Category, DType
 if TYPE_CHECKING:
     from gradwire.tensor import Tensor
 
-AXIS = {"axis": "dim", "keepdims": "keepdim"}
-
-
-def torch_names(kwargs: dict[str, Any]) -> dict[str, Any]:
-    """NumPy's names of arguments, which torch takes too, as torch's own."""
-    return {AXIS.get(k, k): v for k, v in kwargs.items()}
-
-
 # ---- extremes and middles: of all, along a dim, of two
 
 
@@ -35,7 +27,7 @@ def overloaded(name: str, larger: str = "") -> Callable[..., Any]:
             return everything(input)
         if of_two is not None and ("other" in kwargs or (args and isinstance(args[0], type(input)))):
             return of_two(input, *args, **kwargs)
-        return result(*along(input, *args, **torch_names(kwargs)))
+        return result(*along(input, *args, **kwargs))
 
     f.__name__ = f.__qualname__ = name
     f.__doc__ = everything.__doc__
@@ -60,7 +52,6 @@ def corrected(name: str) -> Callable[..., Any]:
     primitive = getattr(ops, name)
 
     def f(input: Tensor, *args: Any, **kwargs: Any) -> Any:
-        kwargs = torch_names(kwargs)
         if args and isinstance(args[0], bool):
             args = (None, *args)
         kwargs.update(zip(("dim", "unbiased", "keepdim"), args, strict=False))

@@ -20,6 +20,8 @@ from gradwire_proto.spec import Spec
 
 Meta = Callable[..., Any]
 MAX_REMEMBERED = 4096
+NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input", "x2": "other"}
+"""NumPy's names of arguments, which torch takes in place of its own."""
 _REQUIRED: Any = object()
 
 
@@ -118,6 +120,10 @@ class Op:
         """
         params = self.params
         values = list(args)
+        if kwargs:
+            names = {p.name for p in params}
+            kwargs = {k if k in names or NUMPY_NAMES.get(k) not in names else NUMPY_NAMES[k]: v
+                      for k, v in kwargs.items()}  # fmt: skip
         if len(values) > len(params) or any(p.keyword_only for p in params[: len(values)]):
             last = next((i for i, p in enumerate(params) if p.keyword_only), len(params))
             folded = self._fold_varargs(values, last)
