@@ -9,6 +9,7 @@ from typing import Any
 
 from gradwire.autograd.function import Function, raised, release_answers
 from gradwire.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
+from gradwire.autograd.gradcheck import gradcheck, gradgradcheck  # a function has the name of its module, as in torch
 from gradwire.mirror import Node, Walk
 from gradwire.session import Session
 from gradwire.tensor import Tensor
@@ -27,8 +28,6 @@ CYCLE = (
 def __getattr__(name: str) -> Any:
     if name in ("functional", "forward_ad"):
         return importlib.import_module(f"{__name__}.{name}")
-    if name in ("gradcheck", "gradgradcheck"):
-        return getattr(importlib.import_module(f"{__name__}.gradcheck"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
@@ -213,4 +212,14 @@ def _wait(session: Session, request: int) -> Any:
         release_answers(session)
 
 
-__all__ = ["Function", "backward", "enable_grad", "grad", "inference_mode", "no_grad", "set_grad_enabled"]
+__all__ = [
+    "Function",
+    "backward",
+    "enable_grad",
+    "grad",
+    "gradcheck",
+    "gradgradcheck",
+    "inference_mode",
+    "no_grad",
+    "set_grad_enabled",
+]
