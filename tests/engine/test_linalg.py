@@ -34,13 +34,27 @@ def np_positive(a):
     return a @ np.conj(a.swapaxes(-1, -2))
 
 
-def lower(engine, a, *rest):
-    return (engine.call("tril", a), *rest)
-
-
 def values_and_sizes(engine, values, vectors):
     """Eigenvectors are unique but for a factor of size 1."""
     return values, engine.call("abs", vectors)
+
+
+def last_lower(engine, *args, upper=False):
+    """The last argument as a triangle."""
+    return (*args[:-1], engine.call("triu" if upper else "tril", args[-1]))
+
+
+def last_upper(engine, *args):
+    return last_lower(engine, *args, upper=True)
+
+
+def inverted(a, upper):
+    a = np.conj(np.triu(a).swapaxes(-1, -2)) if upper else np.tril(a)
+    return np.linalg.inv(np_positive(a))
+
+
+def solved(b, a, upper):
+    return inverted(a, upper) @ b
 
 
 def info(f):
@@ -122,6 +136,10 @@ CASES = [
                  ref=info(lambda a: np.linalg.cholesky(np_positive(a)))),
             case("linalg_cholesky_ex", well(make, 3, 3), before=positive, label="upper" + make.__name__, upper=True,
                  ref=info(lambda a, upper: np.conj(np.linalg.cholesky(np_positive(a)).T))),
+            *[case(f"cholesky_{what}", *b, well(make, 2, 3, 3), before=last_upper if upper else last_lower, upper=upper,
+                   ref=ref, label=f"{upper}{make.__name__}")
+              for upper in (False, True)
+              for what, b, ref in (("solve", (make(2, 3, 2),), solved), ("inverse", (), inverted))],
             case("det", well(make, 2, 3, 3), ref=np.linalg.det, label=make.__name__),
             case("linalg_cofactor", well(make, 3, 3), ref=cofactors, label=make.__name__),
             case("linalg_slogdet", well(make, 2, 3, 3), ref=logdet, label=make.__name__),

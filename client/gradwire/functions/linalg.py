@@ -179,30 +179,6 @@ def cholesky(input: Tensor, upper: bool = False) -> Tensor:
     return ops.linalg_cholesky_ex(input, upper, "cholesky")[0]
 
 
-@export("cholesky_solve", "Tensor.cholesky_solve")
-def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
-    """The X of L @ L.mH @ X = B."""
-    for name, x in (("b", B), ("u", L)):
-        if x.ndim < 2:
-            raise RuntimeError(f"{name} should have at least 2 dimensions, but has {x.ndim} dimensions instead")
-    if B.shape[-2] != L.shape[-2]:
-        raise RuntimeError(
-            f"Incompatible matrix sizes for cholesky_solve: each A matrix is {L.shape[-1]} by {L.shape[-1]} but each b "
-            f"matrix is {B.shape[-2]} by {B.shape[-1]}"
-        )
-    first, second = (mh(L), L) if upper else (L, mh(L))
-    return ops.linalg_solve_triangular(second, ops.linalg_solve_triangular(first, B, upper=False), upper=True)
-
-
-@export("cholesky_inverse", "Tensor.cholesky_inverse")
-def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
-    """The inverse of L @ L.mH."""
-    check_matrix("cholesky_inverse", L._spec)
-    lower = mh(ops.triu(L)) if upper else ops.tril(L)
-    inverse = ops.linalg_inv_ex(lower, "cholesky_inverse")[0]
-    return matmul(mh(inverse), inverse)
-
-
 # ---- determinants
 
 
@@ -309,7 +285,7 @@ def householder_product(A: Tensor, tau: Tensor) -> Tensor:
     if n < tau.shape[-1]:
         raise RuntimeError(f"{name}: input.shape[-1] must be greater than or equal to tau.shape[-1]")
     if not tau.shape[-1]:
-        return ops.add(ops.mul(A, 0), ops.slice(identity(A, m), -1, 0, n))
+        return ops.copy_(ops.clone(A), ops.slice(identity(A, m), -1, 0, n))
     v, t = reflectors(A, tau)
     top = ops.slice(mh(v), -1, 0, n)
     return ops.sub(ops.slice(identity(A, m), -1, 0, n), matmul(v, matmul(t, top)))
@@ -530,7 +506,7 @@ def linalg_matrix_power(A: Tensor, n: int) -> Tensor:
     """A times itself n times; of the inverse where n is negative."""
     check_matrix("linalg.matrix_power", A._spec)
     if n == 0:
-        return ops.add(ops.new_full(A, tuple(A.shape), 0), identity(A, A.shape[-1]))
+        return ops.copy_(ops.clone(A), identity(A, A.shape[-1]))
     if n < 0:
         A, n = inv(A), -n
     made: Tensor | None = None
@@ -553,8 +529,10 @@ def matrix_power(input: Tensor, n: int) -> Tensor:
 @export("linalg.vander")
 def linalg_vander(x: Tensor, N: int | None = None) -> Tensor:
     """Powers of each element, from 0, along a new last dimension."""
-    n = (x.shape[-1] if x.ndim else 0) if N is None else N
-    if not x.ndim or n <= 1:
+    if not x.ndim:
+        x = viewed(x, (1,))
+    n = x.shape[-1] if N is None else N
+    if n <= 1:
         raise RuntimeError("N must be greater than 1.")
     x = x if x.dtype.category is not dtypes.Category.BOOL else ops.to_dtype(x, dtypes.int64)
     ones = ops.new_full(x, (*x.shape, 1), 1)

@@ -81,6 +81,22 @@ def triangular_a(g: Any, A: Any, result: Any, upper: bool, left: bool, unitriang
 vjp("linalg_solve_triangular", A=triangular_a, B=triangular_b)
 
 
+# As in torch the gradient of a Cholesky factor fills both triangles: that of a factor made here is cut by its own rule.
+
+
+def factor_input(common: Any, factor: Any, upper: bool) -> Any:
+    common = common + mh(common)
+    return -(factor @ common) if upper else -(common @ factor)
+
+
+def cholesky_solve_l(g: Any, L: Any, result: Any, upper: bool) -> Any:
+    return factor_input(F.cholesky_solve(g, L, upper) @ mh(result), L, upper)
+
+
+vjp("cholesky_solve", B=lambda g, L, upper: F.cholesky_solve(g, L, upper), L=cholesky_solve_l)
+vjp("cholesky_inverse", L=lambda g, L, result, upper: factor_input(result @ g @ result, L, upper))
+
+
 def pinv_input(g: Any, A: Any, result: Any) -> Any:
     left, right = mh(g) @ result @ mh(result), mh(result) @ result @ mh(g)
     return -(mh(result) @ g @ mh(result)) + (left - A @ (result @ left)) + (right - (right @ result) @ A)
@@ -175,7 +191,8 @@ def eigh_input(given: Any, eigenvalues: Any, eigenvectors: Any) -> Any:
     if g_v is None:
         return None if g_l is None else (v * row(g_l)) @ mh(v)
     gaps = row(eigenvalues) - column(eigenvalues)
-    inner = off_diagonal(mh(v) @ g_v) / (gaps + identity(gaps))
+    along = mh(v) @ g_v
+    inner = 0.5 * off_diagonal(along - mh(along)) / (gaps + identity(gaps))
     if g_l is not None:
         inner = inner + identity(gaps) * row(g_l)
     return v @ inner @ mh(v)

@@ -125,6 +125,19 @@ def cholesky(xp: Any, A: Any, upper: bool = False, raise_as: str | None = None) 
     return (xp.conj(made.swapaxes(-1, -2)) if upper else made), info
 
 
+@kernel("cholesky_solve")
+def cholesky_solve(xp: Any, B: Any, L: Any, upper: bool = False) -> Any:
+    adjoint = xp.conj(L.swapaxes(-1, -2))
+    first, second = (adjoint, L) if upper else (L, adjoint)
+    return triangular(xp, second, triangular(xp, first, B, False), True)
+
+
+@kernel("cholesky_inverse")
+def cholesky_inverse(xp: Any, L: Any, upper: bool = False) -> Any:
+    _fail(first_zero(xp, xp.diagonal(L, 0, -2, -1)), "cholesky_inverse", NOT_INVERTIBLE)
+    return cholesky_solve(xp, xp.broadcast_to(xp.eye(L.shape[-1], dtype=L.dtype), L.shape), L, upper)
+
+
 kernel("det", lambda xp, input: xp.linalg.det(input))
 kernel("linalg_slogdet", lambda xp, A, name="": tuple(xp.linalg.slogdet(A)))
 

@@ -81,6 +81,25 @@ def _cholesky(op: Op, a: Spec, upper: bool, raise_as: str | None) -> tuple[Spec,
     return spec(a.shape, check_type(name, a, "cholesky_cpu")), spec(a.shape[:-2], int32)
 
 
+def _cholesky_solve(op: Op, b: Spec, factor: Spec, upper: bool) -> Spec:
+    for name, x in (("b", b), ("u", factor)):
+        if x.ndim < 2:
+            raise RuntimeError(f"{name} should have at least 2 dimensions, but has {x.ndim} dimensions instead")
+    n, m = factor.shape[-1], b.shape[-2]
+    if n != m:
+        raise RuntimeError(
+            f"Incompatible matrix sizes for cholesky_solve: each A matrix is {n} by {n} but each b matrix is {m} by "
+            f"{b.shape[-1]}"
+        )
+    d = _unsupported(b, "cholesky_solve_cpu")
+    return spec((*broadcast_shapes(b.shape[:-2], factor.shape[:-2]), *b.shape[-2:]), d)
+
+
+def _cholesky_inverse(op: Op, factor: Spec, upper: bool) -> Spec:
+    check_matrix("cholesky_inverse", factor)
+    return spec(factor.shape, _unsupported(factor, "cholesky_inverse_out_cpu"))
+
+
 def _det(op: Op, a: Spec) -> Spec:
     check_matrix("linalg.det", a)
     return spec(a.shape[:-2], check_type("linalg.det", a, "lu_cpu"))
@@ -185,6 +204,10 @@ op("linalg_solve_triangular(Tensor A, Tensor B, *, bool upper, bool left=True, b
    doc="The X of A @ X = B, or of X @ A = B, for a triangular A, of which the rest is not read.")
 op("linalg_cholesky_ex(Tensor A, bool upper=False, str? raise_as=None) -> (Tensor L, Tensor info)", meta=_cholesky,
    public=False, method=False, doc="The triangular L of A = L @ L.mH; info is the first minor that is not positive.")
+op("cholesky_solve(Tensor B, Tensor L, bool upper=False) -> Tensor", meta=_cholesky_solve,
+   doc="The X of L @ L.mH @ X = B; of L.mH @ L @ X = B where upper.")
+op("cholesky_inverse(Tensor L, bool upper=False) -> Tensor", meta=_cholesky_inverse,
+   doc="The inverse of L @ L.mH, or of L.mH @ L where upper.")
 op("det(Tensor input) -> Tensor", meta=_det, node="LinalgDetBackward0", alias=("linalg.det",), doc="Determinant.")
 op("linalg_cofactor(Tensor A) -> Tensor", meta=_cofactor, public=False, method=False,
    doc="The derivative of det by each element, of a singular matrix too.")
