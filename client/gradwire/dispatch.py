@@ -77,6 +77,8 @@ def call(op: Op, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     for v in values:
         if type(v) is tuple:
             tensors += [x for x in v if isinstance(x, Tensor)]
+    if op.writes and mode.grad and op.differentiable:
+        check_write(tensors[0])
     inferred = op.infer(_specs(values))
     session = tensors[0]._session if tensors else sessions.current()
     for t in tensors:
@@ -156,7 +158,6 @@ def _write(op: Op, values: list[Any], tensors: list[Tensor], session: Session) -
         targets += [values[i]] if isinstance(values[i], Tensor) else values[i]
     recorded = mode.grad and op.differentiable
     if recorded:
-        check_write(targets[0])
         node, grad = _record(tensors, session)
         if node is not None and targets[0].is_leaf and targets[0].requires_grad:
             raise RuntimeError(LEAF_WRITTEN)

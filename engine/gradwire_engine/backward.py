@@ -174,8 +174,8 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
         # Leaves first, as soon as all has arrived; then the latest recorded.
         heapq.heappush(heap, (0 if type(node) is AccumulateGrad else 1, -node.seq, node))
 
-    mode, phase, engine.phase = engine.grad_enabled, engine.phase, "backward"
-    engine.grad_enabled = create_graph
+    before = engine.grad_enabled, engine.phase, engine.retain_graph
+    engine.grad_enabled, engine.phase, engine.retain_graph = create_graph, "backward", retain_graph
     try:
         for node, nr, g in starts:
             if needed is None or node in needed:
@@ -223,7 +223,7 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
                 if not waiting[n]:
                     ready(n)
     finally:
-        engine.grad_enabled, engine.phase = mode, phase
+        engine.grad_enabled, engine.phase, engine.retain_graph = before
     return [captured.get(edge) for edge in only or ()]
 
 

@@ -42,6 +42,8 @@ class Engine:
         """Nodes alive."""
         self.line = 0
         """The client's location of the instruction being executed."""
+        self.retain_graph = False
+        """Whether the backward pass under way keeps what was saved."""
         self.phase = "forward"
         self.times: dict[tuple[str, str], list[int]] = {}
         """Nanoseconds of each kernel run, by op and phase, until the owner takes them."""

@@ -325,7 +325,8 @@ class Session:
         specs = [pb.TensorSpec() if g is None else pb.TensorSpec(dtype=g.dtype.number, shape=g.shape)
                  for g in gradients]  # fmt: skip
         self._held.append(pb.Reply(callback=pb.Callback(id=me, gradients=ids, specs=specs,
-                                                        create_graph=create_graph, **kind)))  # fmt: skip
+                                                        create_graph=create_graph,
+                                                        retain_graph=self.engine.retain_graph, **kind)))  # fmt: skip
         self.flush()
         engine = self.engine
         mode, phase, line = engine.grad_enabled, engine.phase, engine.line

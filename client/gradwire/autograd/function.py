@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradwire import dispatch
@@ -11,7 +12,7 @@ from gradwire.mirror import Node
 from gradwire.session import Session
 from gradwire.tensor import Tensor
 from gradwire_proto.codec import dtype_of
-from gradwire_proto.spec import spec
+from gradwire_proto.spec import Spec, spec
 from gradwire_proto.v1 import gradwire_pb2 as pb
 
 NO_BACKWARD = (
@@ -40,7 +41,7 @@ class Context:
         self._non_differentiable: tuple[Tensor, ...] = ()
         self._dirty: tuple[Tensor, ...] = ()
         self._number = 0
-        self._session: Session | None = None
+        self._specs: list[Spec] = []
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
         """Keep tensors for backward, to be found in ``saved_tensors``."""
@@ -170,6 +171,37 @@ class Function:
         return outputs[0] if isinstance(made, Tensor) else tuple(outputs)
 
 
+class _Once(Function):
+    """Stands behind the gradients of a once-differentiable function, to refuse the second time."""
+
+    @staticmethod
+    def forward(ctx: Any, result: Tensor, *_: Any) -> Tensor:
+        return result.clone()  # type: ignore[attr-defined, no-any-return]
+
+    @staticmethod
+    def backward(ctx: Any, *_: Any) -> Any:
+        raise RuntimeError("trying to differentiate twice a function that was marked with @once_differentiable")
+
+
+def once_differentiable(f: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark a custom function's backward whose own gradient would be wrong: asking for it is an error."""
+
+    @functools.wraps(f)
+    def backward(ctx: Context, *grads: Any) -> Any:
+        before, dispatch.mode.grad = dispatch.mode.grad, False
+        try:
+            made = f(ctx, *grads)
+        finally:
+            dispatch.mode.grad = before
+        if not before or not any(isinstance(g, Tensor) and g.requires_grad for g in grads):
+            return made
+        if isinstance(made, tuple):
+            return tuple(_Once.apply(m, *grads) if isinstance(m, Tensor) else m for m in made)
+        return _Once.apply(made, *grads)
+
+    return backward
+
+
 def _record(cls: type, ctx: Context, args: Sequence[Any], tensors: list[Tensor], outputs: list[Tensor]) -> list[Tensor]:
     session = tensors[0]._session
     node = Node(tuple(t._own_node() for t in tensors if t.requires_grad), session.wire.sent)
@@ -183,7 +215,7 @@ def _record(cls: type, ctx: Context, args: Sequence[Any], tensors: list[Tensor],
         results.append(r)
     with session.wire.lock:
         ctx._number = session.new_id()
-        ctx._session = session
+        ctx._specs = [o._spec for o in outputs]
         dispatch.sync_mode(session)
         session.functions[ctx._number] = ctx
         file, line = dispatch.caller()
@@ -223,7 +255,7 @@ def answer(session: Session, m: pb.Callback) -> pb.Answer:
     reply = pb.Answer(callback=m.id)
     made: Sequence[Tensor | None] = ()
     try:
-        made = _hook(session, m.hook, grads[0]) if kind == "hook" else _function(session, m.function, grads)
+        made = _hook(session, m.hook, grads[0]) if kind == "hook" else _function(session, m, grads)
     except Exception as e:
         traceback.clear_frames(e.__traceback__)
         raised[id(session)] = e
@@ -264,15 +296,18 @@ def _hook(session: Session, number: int, g: Tensor | None) -> list[Tensor | None
     return [made]
 
 
-def _function(session: Session, number: int, grads: list[Tensor | None]) -> list[Tensor | None]:
-    ctx: Context | None = session.functions.get(number)
+def _function(session: Session, m: pb.Callback, grads: list[Tensor | None]) -> list[Tensor | None]:
+    ctx: Context | None = session.functions.get(m.function)
     if ctx is None:
         raise RuntimeError(FREED)
     cls: Any = ctx._function
     if ctx.materialize_grads:
-        grads = [g if g is not None else None for g in grads]
+        grads = [dispatch.ops.full(s.shape, 0, dtype=s.dtype) if g is None else g
+                 for g, s in zip(grads, ctx._specs, strict=True)]  # fmt: skip
     run = cls.backward if cls.backward is not Function.backward else cls.vjp
     made = run(ctx, *grads)
+    if not m.retain_graph:
+        ctx._saved = None
     several = list(made) if isinstance(made, (tuple, list)) else [made]
     wanted = len(ctx.needs_input_grad)
     name = f"{cls.__name__}Backward"

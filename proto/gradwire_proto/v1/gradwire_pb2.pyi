@@ -1406,12 +1406,15 @@ class Callback(_message.Message):
     GRADIENTS_FIELD_NUMBER: _builtins.int
     SPECS_FIELD_NUMBER: _builtins.int
     CREATE_GRAPH_FIELD_NUMBER: _builtins.int
+    RETAIN_GRAPH_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     hook: _builtins.int
     """As named in AddHook."""
     function: _builtins.int
     """As named in RecordFunction."""
     create_graph: _builtins.bool
+    retain_graph: _builtins.bool
+    """Where false, what the function saved is not needed again."""
     @_builtins.property
     def gradients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Ids that the server chose (from 2^63 up), 0 for None: the client frees them like its own."""
@@ -1427,10 +1430,11 @@ class Callback(_message.Message):
         gradients: _abc.Iterable[_builtins.int] | None = ...,
         specs: _abc.Iterable[Global___TensorSpec] | None = ...,
         create_graph: _builtins.bool = ...,
+        retain_graph: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["function", b"function", "hook", b"hook", "kind", b"kind"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_graph", b"create_graph", "function", b"function", "gradients", b"gradients", "hook", b"hook", "id", b"id", "kind", b"kind", "specs", b"specs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_graph", b"create_graph", "function", b"function", "gradients", b"gradients", "hook", b"hook", "id", b"id", "kind", b"kind", "retain_graph", b"retain_graph", "specs", b"specs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hook", "function"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
