@@ -11,7 +11,6 @@ With no server named the first call starts one; :func:`connect` names one.
 
 from __future__ import annotations
 
-import atexit
 import importlib
 import math
 import sys
@@ -24,7 +23,7 @@ from gradwire import types as _types
 from gradwire.autograd.grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from gradwire.errors import OutOfMemoryError
 from gradwire.printing import set_printoptions
-from gradwire.session import Session, close_all, connect, current
+from gradwire.session import Session, connect, current
 from gradwire.tensor import Tensor
 from gradwire.types import Size, device, dtype, finfo, iinfo
 from gradwire_proto.errors import LinAlgError
@@ -54,8 +53,6 @@ try:  # TEMPORARY
     from gradwire import optim as optim  # noqa: E402 - needs what was bound
 except ImportError:
     pass
-
-atexit.register(close_all)
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import collections
+import functools
 import itertools
 import os
 import threading
@@ -17,7 +19,7 @@ from gradwire import embedded
 from gradwire.errors import OutOfMemoryError
 from gradwire.wire import SERVICE, Wire, rpc_exception
 from gradwire_proto.codec import dtype_of
-from gradwire_proto.spec import Spec, spec
+from gradwire_proto.spec import Spec
 from gradwire_proto.v1 import gradwire_pb2 as pb
 
 if TYPE_CHECKING:
@@ -78,10 +80,10 @@ class Session:
         self.wire = Wire(self._channel, self._metadata, self._key, self._call_back, self._drop_function)
         _sessions.add(self)
 
-    def _call(self, name: str, request: Any, response: Any, timeout: float) -> Any:
+    def _call(self, name: str, request: Any, response: Any, timeout: float, wait: bool = True) -> Any:
         call = self._channel.unary_unary(f"{SERVICE}{name}", type(request).SerializeToString, response.FromString)
         try:
-            return call(request, timeout=timeout, wait_for_ready=True, metadata=self._metadata)
+            return call(request, timeout=timeout, wait_for_ready=wait, metadata=self._metadata)
         except grpc.RpcError as e:
             if isinstance(e, grpc.Call) and e.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
                 raise ConnectionError(f"no gradwire server answers at {self.target} within {timeout} s") from None
@@ -196,7 +198,7 @@ class Session:
         if _current_stack and self in _current_stack:
             _current_stack.remove(self)
         try:
-            self._call("CloseSession", pb.CloseSessionRequest(key=self._key), pb.CloseSessionResponse, 5.0)
+            self._call("CloseSession", pb.CloseSessionRequest(key=self._key), pb.CloseSessionResponse, 5.0, wait=False)
         except (RuntimeError, ConnectionError):
             pass  # the server is gone, and the session with it
         self._channel.close()
@@ -238,6 +240,7 @@ def connect(
     2.0
     """
     target = target or os.environ.get("GRADWIRE_TARGET") or embedded.target()
+    _close_at_exit()
     session = Session(target, device, token or os.environ.get("GRADWIRE_TOKEN"), seed, timeout)
     _current_stack.append(session)
     return session
@@ -252,10 +255,15 @@ def current() -> Session:
     return _current_stack[-1]
 
 
-def close_all() -> None:
-    """Close every session; run when the program ends."""
-    for session in list(_sessions):
-        session.close()
+@functools.cache
+def _close_at_exit() -> None:
+    """Have every session closed when the program ends: before the embedded server is, which was registered earlier."""
+
+    def close_all() -> None:
+        for session in list(_sessions):
+            session.close()
+
+    atexit.register(close_all)
 
 
 _NUMPY: dict[int, np.dtype[Any]] = {}
@@ -276,4 +284,4 @@ def numpy_dtype(number: int) -> np.dtype[Any]:
     return found
 
 
-__all__ = ["Session", "close_all", "connect", "current", "numpy_dtype", "spec"]
+__all__ = ["Session", "connect", "current", "numpy_dtype"]
