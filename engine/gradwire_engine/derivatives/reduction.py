@@ -136,16 +136,14 @@ def norm_back(g: Any, result: Any, input: Any, input_spec: Spec, ord: float, dim
     if ord == 1:
         return g * F.sgn(input)
     if ord == 2:
-        return input * per_std(g, norm)
+        return F.where(F.eq(norm, 0), 0, input * (g / norm))  # at zero torch's second derivative is nan, and so is this
     size = F.abs(input)
     if abs(ord) == math.inf:
         return F.sgn(input) * share(g, F.eq(size, norm), input_spec, dim)
+    if ord < 1:
+        return g * norm ** (1 - ord) * F.sgn(input) * F.where(F.eq(size, 0), 0, size ** (ord - 1))
     # At zero the subgradient is zero: dividing by infinity there keeps nan out of every order.
-    ratio = size / F.where(F.eq(norm, 0), math.inf, norm)
-    if ord > 1:
-        return g * F.sgn(input) * ratio ** (ord - 1)
-    zero = F.eq(ratio, 0)
-    return g * F.sgn(input) * F.where(zero, 0, F.where(zero, 1, ratio) ** (ord - 1))
+    return g * F.sgn(input) * (size / F.where(F.eq(norm, 0), math.inf, norm)) ** (ord - 1)
 
 
 vjp("linalg_vector_norm", input=norm_back)
