@@ -173,7 +173,7 @@ def library(device: str) -> Any:
     return cupy
 
 
-def generator(xp: Any, seed: int) -> Any:
+def generator(xp: Any, seed: int | list[int]) -> Any:
     """A counter-based generator of random numbers (Philox: Salmon et al., SC11)."""
     if xp is np:
         return np.random.Generator(np.random.Philox(seed))

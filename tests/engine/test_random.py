@@ -112,6 +112,16 @@ def test_the_seed_decides():
     assert (a != c).any()
 
 
+def test_a_generator_of_ones_own_leaves_the_sessions_alone():
+    engine = Engine(seed=1)
+    mine = [engine.call("rand", (3,), F64, own).array for own in ((7, 1), (7, 1), (7, 2), (-7, 1))]
+    assert (mine[0] == mine[1]).all()
+    assert len({x[0] for x in mine}) == 3
+    assert (engine.call("rand", (3,), F64).array == Engine(seed=1).call("rand", (3,), F64).array).all()
+    x = engine.wrap(np.zeros(3))
+    assert (engine.call("uniform_", x, 0.0, 2.0, (7, 1)).array == 2 * mine[0]).all()
+
+
 def test_dropout_keeps_the_mean_and_masks_the_gradient():
     engine = Engine(seed=1)
     x = engine.wrap(np.ones(N), requires_grad=True)

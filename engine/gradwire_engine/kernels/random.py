@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
+from gradwire_engine import backend
 from gradwire_engine.backend import NUMPY_DTYPE
 from gradwire_engine.registry import kernel
 
@@ -36,19 +38,32 @@ def standard_normal(xp: Any, rng: Any, shape: Any, dtype: Any) -> Any:
     return rng.standard_normal(shape, dtype=dtype)
 
 
+def draws(run: Callable[..., Any]) -> Callable[..., Any]:
+    """A kernel whose last argument may be a generator of the caller's, to use in place of the session's."""
+
+    def chosen(xp: Any, *args: Any, rng: Any) -> Any:
+        *values, own = args
+        if own is not None:
+            rng = backend.generator(xp, [n % 2**64 for n in own])
+        return run(xp, *values, rng=rng)
+
+    return chosen
+
+
 def exponential(xp: Any, rng: Any, shape: Any, dtype: Any) -> Any:
     """Exponential numbers of rate 1, never 0."""
     return -xp.log(1 - uniform(xp, rng, shape, dtype))
 
 
-kernel("rand", lambda xp, size, dtype, rng: uniform(xp, rng, size, NUMPY_DTYPE[dtype]))
-kernel("randn", lambda xp, size, dtype, rng: standard_normal(xp, rng, size, NUMPY_DTYPE[dtype]))
-kernel("randint", lambda xp, low, high, size, dtype, rng: rng.integers(low, high, tuple(size)))
+kernel("rand", draws(lambda xp, size, dtype, rng: uniform(xp, rng, size, NUMPY_DTYPE[dtype])))
+kernel("randn", draws(lambda xp, size, dtype, rng: standard_normal(xp, rng, size, NUMPY_DTYPE[dtype])))
+kernel("randint", draws(lambda xp, low, high, size, dtype, rng: rng.integers(low, high, tuple(size))))
 # CuPy's generator has no permutation.
-kernel("randperm", lambda xp, n, dtype, rng: xp.argsort(rng.random(n)))
+kernel("randperm", draws(lambda xp, n, dtype, rng: xp.argsort(rng.random(n))))
 
 
 @kernel("multinomial")
+@draws
 def multinomial(xp: Any, input: Any, num_samples: int, replacement: bool, rng: Any) -> Any:
     p = input.astype(xp.float64).reshape(-1, input.shape[-1])
     if not bool((xp.isfinite(p) & (p >= 0)).all()):
@@ -79,12 +94,14 @@ def check_probability(p: Any) -> None:
 
 
 @kernel("bernoulli")
+@draws
 def bernoulli(xp: Any, input: Any, rng: Any) -> Any:
     check_probability(input)
     return rng.random(input.shape) < input
 
 
 @kernel("poisson")
+@draws
 def poisson(xp: Any, input: Any, rng: Any) -> Any:
     if not bool((input >= 0).all()):
         raise RuntimeError("invalid Poisson rate, expected rate to be non-negative")
@@ -92,6 +109,7 @@ def poisson(xp: Any, input: Any, rng: Any) -> Any:
 
 
 @kernel("binomial")
+@draws
 def binomial(xp: Any, count: Any, prob: Any, rng: Any) -> Any:
     if not bool(((prob >= 0) & (prob <= 1)).all()):
         raise RuntimeError("binomial expects p in [0, 1]")
@@ -99,10 +117,12 @@ def binomial(xp: Any, count: Any, prob: Any, rng: Any) -> Any:
 
 
 @kernel("normal")
-def normal(xp: Any, mean: Any, std: Any, rng: Any, spec: Any) -> Any:
+@draws
+def normal(xp: Any, mean: Any, std: Any, rng: Any) -> Any:
     if not bool((std >= 0).all()):
         raise RuntimeError("normal expects all elements of std >= 0.0")
-    return standard_normal(xp, rng, spec.shape, NUMPY_DTYPE[spec.dtype]) * std + mean
+    shape = xp.broadcast(mean, std).shape
+    return standard_normal(xp, rng, shape, mean.dtype) * std + mean
 
 
 @kernel("dropout")
@@ -119,6 +139,7 @@ kernel("dropout_backward", dropout_backward)
 
 
 @kernel("uniform_")
+@draws
 def uniform_(xp: Any, input: Any, low: float, high: float, rng: Any) -> None:
     input[...] = uniform(xp, rng, input.shape, input.dtype) * (high - low) + (
         complex(low, low) if input.dtype.kind == "c" else low
@@ -126,31 +147,37 @@ def uniform_(xp: Any, input: Any, low: float, high: float, rng: Any) -> None:
 
 
 @kernel("normal_")
+@draws
 def normal_(xp: Any, input: Any, mean: float, std: float, rng: Any) -> None:
     input[...] = standard_normal(xp, rng, input.shape, input.dtype) * std + mean
 
 
 @kernel("exponential_")
+@draws
 def exponential_(xp: Any, input: Any, lambd: float, rng: Any) -> None:
     input[...] = exponential(xp, rng, input.shape, input.dtype) / lambd
 
 
 @kernel("geometric_")
+@draws
 def geometric_(xp: Any, input: Any, p: float, rng: Any) -> None:
     input[...] = xp.ceil(exponential(xp, rng, input.shape, xp.dtype(xp.float64)) / -math.log1p(-p))
 
 
 @kernel("cauchy_")
+@draws
 def cauchy_(xp: Any, input: Any, median: float, sigma: float, rng: Any) -> None:
     input[...] = xp.tan((rng.random(input.shape) - 0.5) * math.pi) * sigma + median
 
 
 @kernel("log_normal_")
+@draws
 def log_normal_(xp: Any, input: Any, mean: float, std: float, rng: Any) -> None:
     input[...] = xp.exp(standard_normal(xp, rng, input.shape, input.dtype) * std + mean)
 
 
 @kernel("bernoulli_")
+@draws
 def bernoulli_(xp: Any, input: Any, p: Any, rng: Any) -> None:
     if hasattr(p, "shape"):
         check_probability(p)
@@ -158,5 +185,6 @@ def bernoulli_(xp: Any, input: Any, p: Any, rng: Any) -> None:
 
 
 @kernel("random_")
+@draws
 def random_(xp: Any, input: Any, low: int, high: int, rng: Any) -> None:
     input[...] = rng.integers(low, high, input.shape)

@@ -1,4 +1,7 @@
-"""Random numbers, from the session's counter-based generator."""
+"""Random numbers, from the session's counter-based generator, or from one of the caller's.
+
+A ``generator`` of one's own is a seed and the number of draws made from it before.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ C_NAMES = {
 
 
 def _sized(label: str) -> Meta:
-    def rule(op: Op, size: tuple[int, ...], dtype: DType) -> Spec:
+    def rule(op: Op, size: tuple[int, ...], dtype: DType, *_: Any) -> Spec:
         if dtype.category < Category.FLOAT:
             need_float(label, dtype)
         return spec(size, dtype)
@@ -39,12 +42,12 @@ def check_range(low: int, high: int, dtype: DType) -> None:
             raise RuntimeError(f"{name} is out of bounds for {C_NAMES[dtype.name]}")
 
 
-def _randint(op: Op, low: int, high: int, size: tuple[int, ...], dtype: DType) -> Spec:
+def _randint(op: Op, low: int, high: int, size: tuple[int, ...], dtype: DType, *_: Any) -> Spec:
     check_range(low, high, dtype)
     return spec(size, dtype)
 
 
-def _randperm(op: Op, n: int, dtype: DType) -> Spec:
+def _randperm(op: Op, n: int, dtype: DType, *_: Any) -> Spec:
     if n < 0:
         raise RuntimeError(f"Trying to create tensor with negative dimension {n}: [{n}]")
     if dtype.category is Category.BOOL or dtype.is_complex:
@@ -62,22 +65,22 @@ def _like(label: str) -> Meta:
     return rule
 
 
-def _normal(op: Op, mean: Any, std: Any) -> Inferred:
+def _normal(op: Op, mean: Any, std: Any, generator: Any) -> Inferred:
     if not isinstance(std, Spec) and std < 0:
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std:g}")
-    made: Inferred = pointwise(floats=True)(op, mean, std)
+    made: Inferred = pointwise(floats=True)(op, mean, std, generator)
     return made
 
 
-def _binomial(op: Op, count: Spec, prob: Spec) -> Inferred:
+def _binomial(op: Op, count: Spec, prob: Spec, generator: Any) -> Inferred:
     for name, x in (("count", count), ("prob", prob)):
         if not x.dtype.is_floating_point:
             raise ValueError(f"binomial only supports floating-point dtypes for {name}, got: {x.dtype.legacy}")
-    made: Inferred = pointwise()(op, count, prob)
+    made: Inferred = pointwise()(op, count, prob, generator)
     return made
 
 
-def _multinomial(op: Op, input: Spec, num_samples: int, replacement: bool) -> Spec:
+def _multinomial(op: Op, input: Spec, num_samples: int, replacement: bool, *_: Any) -> Spec:
     if input.ndim not in (1, 2):
         raise RuntimeError("prob_dist must be 1 or 2 dim")
     if not input.dtype.is_floating_point:
@@ -106,7 +109,7 @@ def _fill(label: str, condition: str = "", *, widest: Category = Category.FLOAT,
 
     def rule(op: Op, input: Spec, *args: Any) -> Spec:
         if condition:
-            _CONDITIONS[condition](*args)
+            _CONDITIONS[condition](*args[:-1])
         if not narrowest <= input.dtype.category <= widest:
             if " " in label:
                 raise RuntimeError(label.format(C_NAMES.get(input.dtype.name, input.dtype.legacy), input.dtype.legacy))
@@ -138,33 +141,37 @@ _CONDITIONS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def _random(op: Op, input: Spec, low: int, high: int) -> Spec:
+def _random(op: Op, input: Spec, low: int, high: int, *_: Any) -> Spec:
     check_range(low, high, input.dtype)
     check_writable(input)
     return input
 
 
+OWN = "int[]? generator=None) -> Tensor"
+"""How the signatures end."""
+
+
 def _draw(signature: str, meta: Meta, doc: str) -> None:
-    op(signature, meta=meta, doc=doc, differentiable=False, random=True, public=False, method=False)
+    op(f"{signature}, {OWN}", meta=meta, doc=doc, differentiable=False, random=True, public=False, method=False)
 
 
-_draw("rand(int[] size, *, dtype dtype) -> Tensor", _sized("check_uniform_bounds"), "Uniform on [0, 1).")
-_draw("randn(int[] size, *, dtype dtype) -> Tensor", _sized("normal_kernel_cpu"), "Normal with mean 0 and variance 1.")
-_draw("randint(int low, int high, int[] size, *, dtype dtype=torch.int64) -> Tensor", _randint,
+_draw("rand(int[] size, *, dtype dtype", _sized("check_uniform_bounds"), "Uniform on [0, 1).")
+_draw("randn(int[] size, *, dtype dtype", _sized("normal_kernel_cpu"), "Normal with mean 0 and variance 1.")
+_draw("randint(int low, int high, int[] size, *, dtype dtype=torch.int64", _randint,
       "Integers from low to below high.")
-_draw("randperm(int n, *, dtype dtype=torch.int64) -> Tensor", _randperm, "The integers below n in random order.")
-_draw("multinomial(Tensor input, int num_samples, bool replacement=False) -> Tensor", _multinomial,
+_draw("randperm(int n, *, dtype dtype=torch.int64", _randperm, "The integers below n in random order.")
+_draw("multinomial(Tensor input, int num_samples, bool replacement=False, *", _multinomial,
       "Indices drawn with the rows' numbers as weights.")
 
 # These have a node and a gradient of 0, as torch has it.
-op("bernoulli(Tensor input) -> Tensor", meta=_like("bernoulli_tensor_cpu_p_"), random=True, public=False,
-   method=False, doc="1 with probability input, else 0.")
-op("poisson(Tensor input) -> Tensor", meta=_like("poisson_cpu"), random=True, public=False, method=False,
-   doc="Poisson numbers of rate input.")
-op("binomial(Tensor count, Tensor prob) -> Tensor", meta=_binomial, random=True, public=False, method=False,
-   doc="Number of successes among count trials of probability prob.")
-op("normal(Tensor|Scalar mean, Tensor|Scalar std=1.0) -> Tensor", meta=_normal, random=True, public=False,
-   method=False, doc="Normal numbers with a mean and a standard deviation each.")
+op("bernoulli(Tensor input, *, int[]? generator=None) -> Tensor", meta=_like("bernoulli_tensor_cpu_p_"), random=True,
+   public=False, method=False, doc="1 with probability input, else 0.")
+op("poisson(Tensor input, *, int[]? generator=None) -> Tensor", meta=_like("poisson_cpu"), random=True, public=False,
+   method=False, doc="Poisson numbers of rate input.")
+op("binomial(Tensor count, Tensor prob, *, int[]? generator=None) -> Tensor", meta=_binomial, random=True,
+   public=False, method=False, doc="Number of successes among count trials of probability prob.")
+op("normal(Tensor|Scalar mean, Tensor|Scalar std=1.0, *, int[]? generator=None) -> Tensor", meta=_normal, random=True,
+   public=False, method=False, doc="Normal numbers with a mean and a standard deviation each.")
 op("dropout(Tensor input, float p) -> (Tensor output, Tensor mask)", meta=_dropout, random=True, public=False,
    method=False, node="NativeDropoutBackward0",
    doc="input with each number zeroed with probability p, the others divided by 1 - p; the mask says which stay.")
@@ -172,22 +179,23 @@ op("dropout_backward(Tensor grad, Tensor mask, float p) -> Tensor",
    meta=lambda op, grad, mask, p: spec(grad.shape, grad.dtype), public=False, method=False,
    doc="Gradient of dropout.")
 for _signature, _meta, _doc in (
-    ("uniform_(Tensor(a!) input, float from=0.0, float to=1.0) -> Tensor(a!)",
+    ("uniform_(Tensor(a!) input, float from=0.0, float to=1.0)",
      _fill("check_uniform_bounds", "uniform", widest=Category.COMPLEX), "uniform numbers from a range"),
-    ("normal_(Tensor(a!) input, float mean=0.0, float std=1.0) -> Tensor(a!)",
+    ("normal_(Tensor(a!) input, float mean=0.0, float std=1.0)",
      _fill("normal_kernel_cpu", "normal", widest=Category.COMPLEX), "normal numbers"),
-    ("exponential_(Tensor(a!) input, float lambd=1.0) -> Tensor(a!)",
+    ("exponential_(Tensor(a!) input, float lambd=1.0)",
      _fill("Exponential distribution is a continuous probability distribution. dtype must be a floating point but you "
            "specified {1}", "exponential"), "exponential numbers of rate lambd"),
-    ("geometric_(Tensor(a!) input, float p) -> Tensor(a!)",
+    ("geometric_(Tensor(a!) input, float p)",
      _fill("geometric_cpu", "geometric", narrowest=Category.INT), "numbers of trials up to the first success"),
-    ("cauchy_(Tensor(a!) input, float median=0.0, float sigma=1.0) -> Tensor(a!)",
+    ("cauchy_(Tensor(a!) input, float median=0.0, float sigma=1.0)",
      _fill("Cauchy distribution is a continuous probability distribution. dtype must be a floating point but you "
            "specified {0}", "cauchy"), "Cauchy numbers"),
-    ("log_normal_(Tensor(a!) input, float mean=1.0, float std=2.0) -> Tensor(a!)",
+    ("log_normal_(Tensor(a!) input, float mean=1.0, float std=2.0)",
      _fill("log_normal_cpu", "log_normal"), "numbers whose logarithm is normal"),
-    ("bernoulli_(Tensor(a!) input, Tensor|Scalar p=0.5) -> Tensor(a!)",
+    ("bernoulli_(Tensor(a!) input, Tensor|Scalar p=0.5)",
      _fill("bernoulli_scalar_cpu_", "bernoulli", narrowest=Category.BOOL), "1 with probability p, else 0"),
-    ("random_(Tensor(a!) input, int low, int high) -> Tensor(a!)", _random, "integers from low to below high"),
+    ("random_(Tensor(a!) input, int low, int high)", _random, "integers from low to below high"),
 ):
-    op(_signature, meta=_meta, random=True, public=False, method=False, doc=f"Overwrites input with {_doc}.")
+    op(f"{_signature[:-1]}, *, {OWN}(a!)", meta=_meta, random=True, public=False, method=False,
+       doc=f"Overwrites input with {_doc}.")
