@@ -48,11 +48,8 @@ def set_default_dtype(d: dtype) -> None:
 
 
 _bind.bind(sys.modules[__name__])
-if 'linalg' in globals(): linalg.LinAlgError = LinAlgError  # type: ignore[name-defined]  # noqa: F821 - bound just now
-try:  # TEMPORARY
-    from gradwire import optim as optim  # noqa: E402 - needs what was bound
-except ImportError:
-    pass
+linalg.LinAlgError = LinAlgError  # type: ignore[name-defined]  # noqa: F821 - bound just now
+from gradwire import optim as optim  # noqa: E402 - needs what was bound
 
 
 def __getattr__(name: str) -> Any:
