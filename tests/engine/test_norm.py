@@ -65,8 +65,8 @@ CASES = [
     case("batch_norm_update_", MEAN, VAR, W, W + 1, 0.1, 12, order=0,
          ref=lambda m, v, mean, var, k, n: (m + k * (mean - m), v + k * (var * n / (n - 1) - v))),
     # Its derivative counts mean and variance as parts of the input: that of layer_norm's gradient above.
-    case("norm_backward", X, rand(3, 4, seed=5), *standard(rand(3, 4, seed=5), 1, 0)[1:], None, (1,), (4,), 0.0, order=0,
-         ref=lambda g, x, mean, var, *_: (
+    case("norm_backward", X, rand(3, 4, seed=5), *standard(rand(3, 4, seed=5), 1, 0)[1:], None, (1,), (4,), 0.0,
+         order=0, ref=lambda g, x, mean, var, *_: (
              ((g - g.mean(1, keepdims=True)) - (y := (x - mean) / np.sqrt(var)) * (g * y).mean(1, keepdims=True))
              / np.sqrt(var), (g * y).sum(0), g.sum(0))),
 ]  # fmt: skip
