@@ -167,6 +167,8 @@ def _repeated(repeats: Tensor, output_size: int | None) -> Tensor:
     if repeats.dtype not in (dtypes.int64, dtypes.int32):
         raise NotImplementedError(f"\"repeat_interleave_cpu\" not implemented for '{repeats.dtype.legacy}'")
     size = int(ops.sum(repeats).item()) if output_size is None else output_size
+    if size < 0:
+        raise RuntimeError("repeats can not be negative")
     return ops.repeat_index(repeats, size)
 
 
@@ -225,7 +227,7 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
         if t.ndim > 1:
             raise RuntimeError(f"torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: {t!r}")
         if t.dtype is not vectors[0].dtype:
-            raise RuntimeError("torch.meshgrid expects all tensors to have the same dtype")
+            raise RuntimeError("meshgrid expects all tensors to have the same dtype")
     swap = indexing == "xy" and len(vectors) > 1
     if swap:
         vectors[:2] = vectors[1::-1]
@@ -268,7 +270,7 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
     count = math.comb(n + r - 1, r) if with_replacement and n else math.comb(n, r)
     rows = np.fromiter(itertools.chain.from_iterable(chosen), np.int64, count * r).reshape(count, r)
     if not r:
-        return ops.full((0,), 0, dtype=input.dtype)
+        return ops.new_full(input, (0,), 0)
     return viewed(ops.index_select(input, 0, _numbers(rows.reshape(-1), input._session)), (count, r))
 
 

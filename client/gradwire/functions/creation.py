@@ -24,29 +24,39 @@ def number_dtype(*values: Any) -> DType:
     return dtypes.int64 if int in kinds else dtypes.bool_
 
 
-def filled(size: tuple[Any, ...], value: Any, dtype: DType | None, device: Any, requires_grad: bool,
-           out: Tensor | None = None) -> Tensor:  # fmt: skip
+def filled(size: Any, value: Any, dtype: DType | None, device: Any, requires_grad: bool, out: Tensor | None = None,
+           like: Tensor | None = None) -> Tensor:  # fmt: skip
+    """A tensor of one number; with ``like``, beside it in its session."""
     if out is not None:
         return ops.fill_(out, value)
-    return finish(ops.full(sizes(size), value, dtype=dtype or default_dtype()), requires_grad, device)
+    if like is not None:
+        made = ops.new_full(like, sizes((size,)), value, dtype=dtype)
+    else:
+        made = ops.full(sizes((size,)), value, dtype=dtype or default_dtype())
+    return finish(made, requires_grad, device)
 
 
-def _given(size: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-    return (kwargs.pop("size"),) if "size" in kwargs else size
+def _given(name: str, size: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    """The sizes of ``zeros(2, 3)``, ``zeros((2, 3))`` and ``zeros(size=(2, 3))``."""
+    if "size" in kwargs and not size:
+        size = (kwargs.pop("size"),)
+    if kwargs:
+        raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(kwargs))}'")
+    return sizes(size)
 
 
 @export("zeros")
 def zeros(*size: Any, out: Tensor | None = None, dtype: DType | None = None, layout: Any = None, device: Any = None,
           pin_memory: bool = False, requires_grad: bool = False, **kwargs: Any) -> Tensor:  # fmt: skip
     """A tensor of zeros."""
-    return filled(_given(size, kwargs), 0, dtype, device, requires_grad, out)
+    return filled(_given("zeros", size, kwargs), 0, dtype, device, requires_grad, out)
 
 
 @export("ones")
 def ones(*size: Any, out: Tensor | None = None, dtype: DType | None = None, layout: Any = None, device: Any = None,
          pin_memory: bool = False, requires_grad: bool = False, **kwargs: Any) -> Tensor:  # fmt: skip
     """A tensor of ones."""
-    return filled(_given(size, kwargs), 1, dtype, device, requires_grad, out)
+    return filled(_given("ones", size, kwargs), 1, dtype, device, requires_grad, out)
 
 
 @export("empty")
@@ -54,91 +64,91 @@ def empty(*size: Any, out: Tensor | None = None, dtype: DType | None = None, lay
           pin_memory: bool = False, requires_grad: bool = False, memory_format: Any = None,
           **kwargs: Any) -> Tensor:  # fmt: skip
     """A tensor whose numbers are to be overwritten (zeros, so that no one's old memory shows)."""
-    return filled(_given(size, kwargs), 0, dtype, device, requires_grad, out)
+    return filled(_given("empty", size, kwargs), 0, dtype, device, requires_grad, out)
 
 
 @export("empty_strided")
 def empty_strided(size: Any, stride: Any, *, dtype: DType | None = None, layout: Any = None, device: Any = None,
                   requires_grad: bool = False, pin_memory: bool = False) -> Tensor:  # fmt: skip
     """A tensor whose numbers are to be overwritten; dense, whatever the strides."""
-    return filled((size,), 0, dtype, device, requires_grad)
+    return filled(size, 0, dtype, device, requires_grad)
 
 
 @export("full")
 def full(size: Any, fill_value: Any, *, out: Tensor | None = None, dtype: DType | None = None, layout: Any = None,
          device: Any = None, pin_memory: bool = False, requires_grad: bool = False) -> Tensor:  # fmt: skip
     """A tensor filled with a number."""
-    return filled((size,), fill_value, dtype or number_dtype(fill_value), device, requires_grad, out)
+    return filled(size, fill_value, dtype or number_dtype(fill_value), device, requires_grad, out)
 
 
 @export("scalar_tensor")
 def scalar_tensor(s: Any, *, dtype: DType | None = None, layout: Any = None, device: Any = None,
                   pin_memory: bool = False, requires_grad: bool = False) -> Tensor:  # fmt: skip
     """A number as a 0-d tensor."""
-    return filled(((),), s, dtype, device, requires_grad)
+    return filled((), s, dtype, device, requires_grad)
 
 
 @export("zeros_like")
 def zeros_like(input: Tensor, *, dtype: DType | None = None, layout: Any = None, device: Any = None,
                requires_grad: bool = False, memory_format: Any = None) -> Tensor:  # fmt: skip
     """Zeros in the shape and type of ``input``."""
-    return filled((tuple(input.shape),), 0, dtype or input.dtype, device, requires_grad)
+    return filled(input.shape, 0, dtype, device, requires_grad, like=input)
 
 
 @export("ones_like")
 def ones_like(input: Tensor, *, dtype: DType | None = None, layout: Any = None, device: Any = None,
               requires_grad: bool = False, memory_format: Any = None) -> Tensor:  # fmt: skip
     """Ones in the shape and type of ``input``."""
-    return filled((tuple(input.shape),), 1, dtype or input.dtype, device, requires_grad)
+    return filled(input.shape, 1, dtype, device, requires_grad, like=input)
 
 
 @export("empty_like")
 def empty_like(input: Tensor, *, dtype: DType | None = None, layout: Any = None, device: Any = None,
                requires_grad: bool = False, memory_format: Any = None) -> Tensor:  # fmt: skip
     """A tensor to be overwritten, in the shape and type of ``input``."""
-    return filled((tuple(input.shape),), 0, dtype or input.dtype, device, requires_grad)
+    return filled(input.shape, 0, dtype, device, requires_grad, like=input)
 
 
 @export("full_like")
 def full_like(input: Tensor, fill_value: Any, *, dtype: DType | None = None, layout: Any = None, device: Any = None,
               pin_memory: bool = False, requires_grad: bool = False, memory_format: Any = None) -> Tensor:  # fmt: skip
     """A number in the shape and type of ``input``."""
-    return filled((tuple(input.shape),), fill_value, dtype or input.dtype, device, requires_grad)
+    return filled(input.shape, fill_value, dtype, device, requires_grad, like=input)
 
 
 @export("Tensor.new_zeros")
 def new_zeros(self: Tensor, *size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
               layout: Any = None, pin_memory: bool = False, **kwargs: Any) -> Tensor:  # fmt: skip
     """Zeros of this tensor's type."""
-    return filled(_given(size, kwargs), 0, dtype or self.dtype, device, requires_grad)
+    return filled(_given("new_zeros", size, kwargs), 0, dtype, device, requires_grad, like=self)
 
 
 @export("Tensor.new_ones")
 def new_ones(self: Tensor, *size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
              layout: Any = None, pin_memory: bool = False, **kwargs: Any) -> Tensor:  # fmt: skip
     """Ones of this tensor's type."""
-    return filled(_given(size, kwargs), 1, dtype or self.dtype, device, requires_grad)
+    return filled(_given("new_ones", size, kwargs), 1, dtype, device, requires_grad, like=self)
 
 
 @export("Tensor.new_empty")
 def new_empty(self: Tensor, *size: Any, dtype: DType | None = None, device: Any = None, requires_grad: bool = False,
               layout: Any = None, pin_memory: bool = False, **kwargs: Any) -> Tensor:  # fmt: skip
     """A tensor of this one's type, to be overwritten."""
-    return filled(_given(size, kwargs), 0, dtype or self.dtype, device, requires_grad)
+    return filled(_given("new_empty", size, kwargs), 0, dtype, device, requires_grad, like=self)
 
 
 @export("Tensor.new_empty_strided")
 def new_empty_strided(self: Tensor, size: Any, stride: Any, dtype: DType | None = None, device: Any = None,
                       requires_grad: bool = False, layout: Any = None, pin_memory: bool = False) -> Tensor:  # fmt: skip
     """A tensor of this one's type, to be overwritten; dense, whatever the strides."""
-    return filled((size,), 0, dtype or self.dtype, device, requires_grad)
+    return filled(size, 0, dtype, device, requires_grad, like=self)
 
 
 @export("Tensor.new_full")
 def new_full(self: Tensor, size: Any, fill_value: Any, *, dtype: DType | None = None, device: Any = None,
              requires_grad: bool = False, layout: Any = None, pin_memory: bool = False) -> Tensor:  # fmt: skip
     """A number in a tensor of this one's type."""
-    return filled((size,), fill_value, dtype or self.dtype, device, requires_grad)
+    return filled(size, fill_value, dtype, device, requires_grad, like=self)
 
 
 def _stored(made: Tensor, out: Tensor | None, requires_grad: bool, device: Any) -> Tensor:

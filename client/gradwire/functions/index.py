@@ -54,7 +54,7 @@ def _scatter(f: Any, combine: Any, input: Tensor, dim: int, index: Tensor, src: 
     if reduce not in ("add", "multiply"):
         raise RuntimeError("reduce argument must be either add or multiply.")
     if isinstance(src, (bool, int, float, complex)):
-        src = ops.full(tuple(index.shape), src, dtype=input.dtype)
+        src = ops.new_full(input, tuple(index.shape), src)
     return combine(input, dim, index, src, {"add": "sum", "multiply": "prod"}[reduce])
 
 
@@ -105,7 +105,7 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """The elements where the mask holds, in one dimension; asks the server how many there are."""
     if mask.dtype is not dtypes.bool_:
         raise RuntimeError("masked_select: expected BoolTensor for mask")
-    shape = broadcast_shapes(tuple(input.shape), tuple(mask.shape)) or (1,)
+    shape = broadcast_shapes(tuple(mask.shape), tuple(input.shape)) or (1,)
     return ops.index(ops.expand(input, shape), nonzero_columns(ops.expand(mask, shape)))
 
 

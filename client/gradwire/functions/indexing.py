@@ -28,7 +28,9 @@ def getitem(self: Tensor, key: Any) -> Tensor:
     part, indices = _through(self, key)
     if any(t is not None for t in indices):
         return ops.index(part, tuple(_expand(part, indices)))
-    return ops.expand(self, tuple(self.shape)) if part is self else part
+    if part is not self:
+        return part
+    return ops.slice(self, 0) if isinstance(key, slice) else ops.alias(self)
 
 
 def setitem(self: Tensor, key: Any, value: Any) -> None:
@@ -52,7 +54,7 @@ def setitem(self: Tensor, key: Any, value: Any) -> None:
         ops.masked_fill_(part, ops.view(_dense(mask), (*mask.shape, *(1,) * after)) if after else mask, value)
         return
     if not isinstance(value, Tensor):
-        value = ops.full((), value, dtype=self.dtype)
+        value = ops.new_full(self, (), value)
     found = tuple(_expand(part, indices))
     ops.index_put_(part, found, _without_leading_ones(value), False)
 
@@ -111,6 +113,8 @@ def _index_of(v: Any, session: Any) -> Any:
         return _numbers(v if isinstance(v, np.ndarray) else list(v), session)
     if hasattr(v, "__index__"):
         return v.__index__()
+    if isinstance(v, str):
+        raise TypeError("new(): invalid data type 'str'")
     raise IndexError(
         "only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got "
         f"{type(v).__name__})"

@@ -10,7 +10,8 @@ from gradwire.dispatch import ops
 from gradwire.export import export
 from gradwire_proto.catalog.meta import wrap_dim
 from gradwire_proto.catalog.shape import infer_size, view_strides
-from gradwire_proto.spec import Spec, spec
+from gradwire_proto.dtypes import DType
+from gradwire_proto.spec import Spec
 
 if TYPE_CHECKING:
     from gradwire.tensor import Tensor
@@ -25,7 +26,7 @@ def sizes(given: tuple[Any, ...]) -> tuple[int, ...]:
 
 def spec_of(x: Tensor) -> Spec:
     """What the catalog's rules know of a tensor."""
-    return spec(tuple(x.shape), x.dtype, tuple(x.stride()))
+    return x._spec
 
 
 def viewed(x: Tensor, shape: tuple[int, ...]) -> Tensor:
@@ -38,7 +39,10 @@ def viewed(x: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 @export("Tensor.view")
 def view(self: Tensor, *size: Any, **kwargs: Any) -> Tensor:
-    """The same memory read as another shape."""
+    """The same memory read as another shape, or as another type."""
+    dtype = kwargs.get("dtype", size[0] if size else None)
+    if isinstance(dtype, DType):
+        return self if dtype is self.dtype else ops.view_dtype(self, dtype)
     return ops.view(self, *size, **kwargs)
 
 

@@ -20,6 +20,7 @@ def permute_input(g: Any, dims: tuple[int, ...]) -> Any:
 
 
 vjp("view", input=back)
+vjp("alias", input=lambda g: g)
 vjp("expand", input=lambda g: g)  # the engine sums a gradient to its input's shape
 vjp("permute", input=permute_input)
 vjp("transpose", input=lambda g, dim0, dim1: F.transpose(g, dim0, dim1))

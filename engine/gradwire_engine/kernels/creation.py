@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradwire_engine.backend import NUMPY_DTYPE
+from gradwire_engine.backend import DTYPE, NUMPY_DTYPE
 from gradwire_engine.registry import kernel
 from gradwire_proto.dtypes import Category
 
@@ -24,7 +24,11 @@ def full(xp: Any, size: tuple[int, ...], fill_value: Any, dtype: Any) -> Any:
     return xp.full(size, number(fill_value, dtype), NUMPY_DTYPE[dtype])
 
 
-kernel("new_full", lambda xp, input, size, fill_value: xp.full(size, fill_value, input.dtype))
+
+@kernel("new_full")
+def new_full(xp: Any, input: Any, size: tuple[int, ...], fill_value: Any, dtype: Any) -> Any:
+    return full(xp, size, fill_value, dtype or DTYPE[input.dtype])
+
 
 
 @kernel("arange")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from gradwire_engine.backend import NUMPY_DTYPE
 from gradwire_engine.registry import kernel
 from gradwire_proto.catalog.meta import wrap_dim
 from gradwire_proto.catalog.shape import slice_range, split_sizes, squeezed_dims
 
 kernel("view", lambda xp, input, size: input.reshape(size))
+kernel("view_dtype", lambda xp, input, dtype: input.view(NUMPY_DTYPE[dtype]))
+kernel("alias", lambda xp, input: input)
 kernel("expand", lambda xp, input, size: xp.broadcast_to(input, _expanded(input.shape, size)))
 kernel("permute", lambda xp, input, dims: input.transpose(dims))
 kernel("transpose", lambda xp, input, dim0, dim1: xp.swapaxes(input, dim0, dim1) if input.ndim else input)

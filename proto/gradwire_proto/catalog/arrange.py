@@ -108,11 +108,7 @@ def _constant_pad(op: Op, input: Spec, pad: Sequence[int], value: object) -> Spe
         d = input.ndim - 1 - i
         shape[d] += pad[2 * i] + pad[2 * i + 1]
         if shape[d] < 0:
-            raise RuntimeError(
-                f"The input size {input.shape[d]}, plus negative padding {pad[2 * i]} and {pad[2 * i + 1]} resulted "
-                "in a negative output size, which is invalid. Check dimension "
-                f"{d} of your input."
-            )
+            raise RuntimeError("narrow(): length must be non-negative.")
     return spec(tuple(shape), input.dtype)
 
 

@@ -44,8 +44,8 @@ def _full(op: Op, size: Sequence[int], fill_value: Number, dtype: DType) -> Spec
     return spec(tuple(size), dtype)
 
 
-def _new_full(op: Op, input: Spec, size: Sequence[int], fill_value: Number) -> Spec:
-    return spec(tuple(size), input.dtype)
+def _new_full(op: Op, input: Spec, size: Sequence[int], fill_value: Number, dtype: DType | None) -> Spec:
+    return _full(op, size, fill_value, dtype or input.dtype)
 
 
 def _arange(op: Op, start: float, end: float, step: float, dtype: DType) -> Spec:
@@ -97,8 +97,8 @@ def _triangle_indices(op: Op, row: int, col: int, offset: int, dtype: DType) -> 
 
 op("full(int[] size, Scalar fill_value, *, dtype dtype) -> Tensor", meta=_full, differentiable=False, method=False,
    public=False, doc="A tensor filled with a number.")
-op("new_full(Tensor input, int[] size, Scalar fill_value) -> Tensor", meta=_new_full, differentiable=False,
-   public=False, doc="A tensor of input's type filled with a number.")
+op("new_full(Tensor input, int[] size, Scalar fill_value, *, dtype? dtype=None) -> Tensor", meta=_new_full,
+   differentiable=False, public=False, doc="A tensor of input's type, if no other, filled with a number.")
 op("arange(Scalar start, Scalar end, Scalar step, *, dtype dtype) -> Tensor", meta=_arange, differentiable=False,
    method=False, public=False, doc="Numbers from start, step apart, short of end.")
 op("linspace(Scalar start, Scalar end, int steps, *, dtype dtype) -> Tensor", meta=_linspace, differentiable=False,

@@ -239,7 +239,7 @@ def _masked_fill(op: Op, input: Spec, mask: Spec, value: Any) -> Spec:
         name = _CPP_TYPES.get(mask.dtype, mask.dtype.legacy.lower())
         raise RuntimeError(f"masked_fill_ only supports boolean masks, but got mask with dtype {name}")
     _check_value("masked_fill_", input, value)
-    return spec(broadcast_shapes(input.shape, mask.shape), input.dtype)
+    return spec(broadcast_shapes(mask.shape, input.shape), input.dtype)
 
 
 def _masked_scatter(op: Op, input: Spec, mask: Spec, source: Spec) -> Spec:
@@ -250,7 +250,7 @@ def _masked_scatter(op: Op, input: Spec, mask: Spec, source: Spec) -> Spec:
         )
     if mask.dtype is not bool_:
         raise RuntimeError(f"masked_scatter_ only supports boolean masks, but got mask with dtype {mask.dtype.legacy}")
-    return spec(broadcast_shapes(input.shape, mask.shape), input.dtype)
+    return spec(broadcast_shapes(mask.shape, input.shape), input.dtype)
 
 
 def _masked_scatter_backward(op: Op, grad: Spec, mask: Spec, sizes: Sequence[int]) -> Spec:

@@ -38,7 +38,7 @@ def _fill(op: Op, input: Spec, value: Any) -> Spec:
 op("clone(Tensor input) -> Tensor", meta=same, doc="A dense copy.")
 op("detach(Tensor(a) input) -> Tensor(a)", meta=_alias, differentiable=False,
    doc="The same memory without the history.")
-op("copy_(Tensor(a!) input, Tensor src) -> Tensor(a!)", meta=_copy, public=False, node="CopyBackwards",
+op("copy_(Tensor(a!) input, Tensor src) -> Tensor(a!)", meta=_copy, node="CopyBackwards",
    doc="Overwrites input with src, broadcast to its shape and converted to its type.")
 op("zero_(Tensor(a!) input) -> Tensor(a!)", meta=_alias, doc="Overwrites input with zeros.")
 op("fill(Tensor input, Tensor|Scalar value) -> Tensor", meta=_fill, inplace=True,

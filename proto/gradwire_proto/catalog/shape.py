@@ -8,6 +8,7 @@ from typing import Any
 
 from gradwire_proto.catalog.declare import Inferred, Op, op
 from gradwire_proto.catalog.meta import wrap_dim
+from gradwire_proto.dtypes import DType
 from gradwire_proto.spec import Spec, row_major, spec
 
 
@@ -71,6 +72,31 @@ def _view(op: Op, input: Spec, size: Sequence[int]) -> Spec:
             "contiguous subspaces). Use .reshape(...) instead."
         )
     return spec(shape, input.dtype, strides)
+
+
+def _view_dtype(op: Op, input: Spec, dtype: DType) -> Spec:
+    have, want = input.dtype.itemsize, dtype.itemsize
+    if have == want:
+        return spec(input.shape, dtype, input.strides)
+    if not input.ndim:
+        raise RuntimeError(
+            f"self.dim() cannot be 0 to view {input.dtype.legacy} as {dtype.legacy} (different element sizes)"
+        )
+    if input.strides[-1] != 1:
+        raise RuntimeError(
+            f"self.stride(-1) must be 1 to view {input.dtype.legacy} as {dtype.legacy} (different element sizes), but "
+            f"got {input.strides[-1]}"
+        )
+    if want < have:
+        n = have // want
+        return spec((*input.shape[:-1], input.shape[-1] * n), dtype, (*(s * n for s in input.strides[:-1]), 1))
+    n = want // have
+    if input.shape[-1] % n or any(s % n for s in input.strides[:-1]):
+        raise RuntimeError(
+            f"self.size(-1) must be divisible by {n} to view {input.dtype.legacy} as {dtype.legacy} (different element "
+            f"sizes), but got {input.shape[-1]}"
+        )
+    return spec((*input.shape[:-1], input.shape[-1] // n), dtype, (*(s // n for s in input.strides[:-1]), 1))
 
 
 def _expand(op: Op, input: Spec, size: Sequence[int]) -> Spec:
@@ -272,6 +298,10 @@ def _embedded(op: Op, grad: Spec, input_size: Sequence[int], *_: Any) -> Spec:
 
 op("view(Tensor(a) input, int[] size) -> Tensor(a)", meta=_view, public=False,
    doc="The same memory read as another shape.")
+op("view_dtype(Tensor(a) input, dtype dtype) -> Tensor(a)", meta=_view_dtype, differentiable=False, method=False,
+   public=False, doc="The same memory read as another type.")
+op("alias(Tensor(a) input) -> Tensor(a)", meta=lambda op, input: input, method=False, public=False,
+   doc="The same memory as another tensor.")
 op("expand(Tensor(a) input, int[] size) -> Tensor(a)", meta=_expand, public=False,
    doc="Dimensions of size 1 repeated without copying.")
 op("permute(Tensor(a) input, int[] dims) -> Tensor(a)", meta=_permute, doc="Dimensions in another order.")
