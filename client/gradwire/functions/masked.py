@@ -1,202 +1,197 @@
-"""``torch.masked``: reductions and normalizations in which only the elements that a mask marks take part.
+"""torch.masked: reductions and normalizations that leave out the elements where a mask does not hold.
 
-What the mask leaves out is replaced by a value that makes no difference: 0 in a sum, 1 in a product, -inf in a
-maximum. So a slice in which nothing takes part gives that value.
+What is left out becomes the number that does not change the result, and the unmasked function does the rest.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gradwire.dispatch import ops
 from gradwire.export import export
-from gradwire_proto import dtypes
-from gradwire_proto.catalog.meta import wrap_dims
+from gradwire_proto.catalog.meta import broadcast_shapes
 from gradwire_proto.dtypes import Category, DType
 
 if TYPE_CHECKING:
     from gradwire.tensor import Tensor
 
-Dims = int | Sequence[int] | None
+INF = float("inf")
 
 
-def _extreme(dtype: DType, sign: int) -> float | int:
-    """The least number of a type, or the greatest."""
-    if dtype.category >= Category.FLOAT:
-        return sign * math.inf
-    if dtype.category is Category.BOOL:
-        return int(sign > 0)
-    bits = 8 * dtype.itemsize
-    low, high = (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if dtype.is_signed else (0, 2**bits - 1)
-    return low if sign < 0 else high
-
-
-def _marked(input: Tensor, mask: Tensor | None, neutral: Any, dtype: DType | None = None) -> Tensor:
-    """The input with the neutral value where the mask is not."""
-    x = input if dtype is None or dtype is input.dtype else ops.to_dtype(input, dtype)
+def _kept(input: Any, mask: Tensor | None, fill: float, dtype: DType | None = None) -> Any:
+    """``input`` with ``fill`` where the mask does not hold."""
+    if dtype is not None and dtype is not input.dtype:
+        input = ops.to_dtype(input, dtype)
     if mask is None:
-        return x
-    if mask.ndim > input.ndim:
-        raise IndexError("_input_mask expected broadcastable mask (got mask dimensionality higher than of the input)")
-    return ops.where(mask if mask.dtype is dtypes.bool_ else ops.ne(mask, 0), x, neutral)
+        return input
+    shape = broadcast_shapes(tuple(input.shape), tuple(mask.shape))
+    if shape != tuple(input.shape):
+        raise ValueError("mask shape must be broadcastable to the input's")
+    if fill in (INF, -INF) and input.dtype.category is Category.INT:
+        bits = 8 * input.dtype.itemsize - input.dtype.is_signed
+        fill = 2**bits - 1 if fill > 0 else -(2**bits) if input.dtype.is_signed else 0
+    return ops.where(mask, input, fill)
 
 
-def _dims(dim: Dims, ndim: int) -> tuple[int, ...]:
-    return wrap_dims((dim,) if isinstance(dim, int) else dim, ndim)
+def _dims(dim: Any, input: Any) -> tuple[int, ...]:
+    if dim is None:
+        return tuple(range(input.ndim))
+    return (dim,) if isinstance(dim, int) else tuple(dim)
 
 
-def _counted(input: Tensor, dims: tuple[int, ...], mask: Tensor | None) -> Any:
-    """How many elements take part in each result, with the reduced dims kept."""
-    if mask is None:
-        return math.prod(input.shape[d] for d in dims)
-    return ops.sum(ops.expand(mask if mask.dtype is dtypes.bool_ else ops.ne(mask, 0), tuple(input.shape)), dims, True)
-
-
-def _finish(x: Tensor, dims: tuple[int, ...], keepdim: bool) -> Tensor:
-    return x if keepdim or not dims else ops.squeeze(x, dims)
-
-
-# ---- reductions
+def _count(input: Any, mask: Tensor | None, dim: Any, keepdim: bool) -> Any:
+    ones = ops.full(tuple(input.shape), 1, dtype=input.dtype.to_real())
+    return _kept(ones, mask, 0).sum(dim=_dims(dim, input), keepdim=keepdim)
 
 
 @export("masked.sum")
-def sum(input: Tensor, dim: Dims = None, *, keepdim: bool = False, dtype: DType | None = None,
+def sum(input: Any, dim: Any = None, *, keepdim: bool = False, dtype: DType | None = None,
         mask: Tensor | None = None) -> Tensor:  # fmt: skip
-    """Sum of what the mask marks."""
-    return ops.sum(_marked(input, mask, 0, dtype), dim, keepdim, dtype=dtype)
+    """The sum of what the mask keeps."""
+    return _kept(input, mask, 0, dtype).sum(dim=_dims(dim, input), keepdim=keepdim)
 
 
 @export("masked.prod")
-def prod(input: Tensor, dim: Dims = None, *, keepdim: bool = False, dtype: DType | None = None,
+def prod(input: Any, dim: Any = None, *, keepdim: bool = False, dtype: DType | None = None,
          mask: Tensor | None = None) -> Tensor:  # fmt: skip
-    """Product of what the mask marks."""
-    x = _marked(input, mask, 1, dtype)
-    dims = _dims(dim, x.ndim)
-    if not dims:
-        return ops.prod(x, dtype=dtype)
-    for d in dims:
-        x = ops.prod(x, d, True, dtype=dtype)
-    return _finish(x, dims, keepdim)
+    """The product of what the mask keeps."""
+    made = _kept(input, mask, 1, dtype)
+    for d in sorted({d % max(input.ndim, 1) for d in _dims(dim, input)} or range(input.ndim), reverse=True):
+        made = made.prod(dim=d, keepdim=keepdim)
+    return made
 
 
-def _extremes(name: str, sign: int) -> None:
-    over, index = getattr(ops, f"a{name}"), getattr(ops, f"arg{name}")
-
-    def extreme(input: Tensor, dim: Dims = None, *, keepdim: bool = False, dtype: DType | None = None,
-                mask: Tensor | None = None) -> Tensor:  # fmt: skip
-        dims = _dims(dim, input.ndim)
-        return over(_marked(input, mask, _extreme(dtype or input.dtype, sign), dtype), dims, keepdim)
-
-    def place(input: Tensor, dim: int | None = None, *, keepdim: bool = False, dtype: DType | None = None,
-              mask: Tensor | None = None) -> Tensor:  # fmt: skip
-        return index(_marked(input, mask, _extreme(dtype or input.dtype, sign), dtype), dim, keepdim)
-
-    extreme.__doc__ = over.__doc__
-    place.__doc__ = index.__doc__
-    export(f"masked.a{name}")(extreme)
-    export(f"masked.arg{name}")(place)
+@export("masked.cumsum")
+def cumsum(input: Any, dim: int, *, dtype: DType | None = None, mask: Tensor | None = None) -> Tensor:
+    """The running sum of what the mask keeps."""
+    return _kept(input, mask, 0, dtype).cumsum(dim)
 
 
-_extremes("max", -1)
-_extremes("min", 1)
+@export("masked.cumprod")
+def cumprod(input: Any, dim: int, *, dtype: DType | None = None, mask: Tensor | None = None) -> Tensor:
+    """The running product of what the mask keeps."""
+    return _kept(input, mask, 1, dtype).cumprod(dim)
+
+
+@export("masked.amax")
+def amax(input: Any, dim: Any = None, *, keepdim: bool = False, dtype: DType | None = None,
+         mask: Tensor | None = None) -> Tensor:  # fmt: skip
+    """The largest of what the mask keeps."""
+    return _kept(input, mask, -INF, dtype).amax(dim=_dims(dim, input), keepdim=keepdim)
+
+
+@export("masked.amin")
+def amin(input: Any, dim: Any = None, *, keepdim: bool = False, dtype: DType | None = None,
+         mask: Tensor | None = None) -> Tensor:  # fmt: skip
+    """The smallest of what the mask keeps."""
+    return _kept(input, mask, INF, dtype).amin(dim=_dims(dim, input), keepdim=keepdim)
+
+
+@export("masked.argmax")
+def argmax(input: Any, dim: int | None = None, *, keepdim: bool = False, dtype: DType | None = None,
+           mask: Tensor | None = None) -> Tensor:  # fmt: skip
+    """Where the largest of what the mask keeps is."""
+    return _kept(input, mask, -INF, dtype).argmax(dim=dim, keepdim=keepdim)
+
+
+@export("masked.argmin")
+def argmin(input: Any, dim: int | None = None, *, keepdim: bool = False, dtype: DType | None = None,
+           mask: Tensor | None = None) -> Tensor:  # fmt: skip
+    """Where the smallest of what the mask keeps is."""
+    return _kept(input, mask, INF, dtype).argmin(dim=dim, keepdim=keepdim)
 
 
 @export("masked.mean")
-def mean(input: Tensor, dim: Dims = None, *, keepdim: bool = False, dtype: DType | None = None,
+def mean(input: Any, dim: Any = None, *, keepdim: bool = False, dtype: DType | None = None,
          mask: Tensor | None = None) -> Tensor:  # fmt: skip
-    """Mean of what the mask marks."""
-    if mask is None:
-        return ops.mean(input, dim, keepdim, dtype=dtype)
-    dims = _dims(dim, input.ndim)
-    total = ops.sum(_marked(input, mask, 0, dtype), dims, True, dtype=dtype)
-    return _finish(ops.div(total, _counted(input, dims, mask)), dims, keepdim)
+    """The mean of what the mask keeps."""
+    total: Any = sum(input, dim, keepdim=keepdim, dtype=dtype, mask=mask)
+    return total / _count(input, mask, dim, keepdim)
 
 
 @export("masked.median")
-def median(input: Tensor, dim: int = -1, *, keepdim: bool = False, dtype: DType | None = None,
+def median(input: Any, dim: int = -1, *, keepdim: bool = False, dtype: DType | None = None,
            mask: Tensor | None = None) -> Tensor:  # fmt: skip
-    """Median of what the mask marks, nan left out."""
-    x = input if input.dtype.is_floating_point else ops.to_dtype(input, dtypes.float32)
-    return ops.nanmedian_dim(_marked(x, mask, math.nan), dim, keepdim)[0]
+    """The lower median of what the mask keeps."""
+    return _kept(input, mask, float("nan"), dtype).nanmedian(dim, keepdim).values
 
 
 @export("masked.logsumexp")
-def logsumexp(input: Tensor, dim: Dims = None, *, keepdim: bool = False, dtype: DType | None = None,
+def logsumexp(input: Any, dim: Any = None, *, keepdim: bool = False, dtype: DType | None = None,
               mask: Tensor | None = None) -> Tensor:  # fmt: skip
-    """Logarithm of the sum of exponentials of what the mask marks."""
-    return ops.logsumexp(_marked(input, mask, -math.inf, dtype), _dims(dim, input.ndim), keepdim)
-
-
-@export("masked.norm")
-def norm(input: Tensor, ord: float | None = 2.0, dim: Dims = None, *, keepdim: bool = False,
-         dtype: DType | None = None, mask: Tensor | None = None) -> Tensor:  # fmt: skip
-    """The ord-norm of what the mask marks."""
-    order = 2.0 if ord is None else ord
-    neutral = math.inf if order < 0 else 0
-    return ops.linalg_vector_norm(_marked(input, mask, neutral, dtype), order, _dims(dim, input.ndim), keepdim)
-
-
-def _variance(input: Tensor, dim: Dims, unbiased: bool | None, correction: float | None, keepdim: bool,
-              dtype: DType | None, mask: Tensor | None) -> Tensor:  # fmt: skip
-    less = float(unbiased is not False) if correction is None else correction
-    dims = _dims(dim, input.ndim)
-    if mask is None:
-        x = input if dtype is None else ops.to_dtype(input, dtype)
-        return ops.var(x, dims, correction=less, keepdim=keepdim)
-    n = _counted(input, dims, mask)
-    x = _marked(input, mask, 0, dtype)
-    off = _marked(ops.sub(x, ops.div(ops.sum(x, dims, True), n)), mask, 0)
-    square = ops.real(ops.mul(off, ops.conj_physical(off))) if off.dtype.is_complex else ops.mul(off, off)
-    return _finish(ops.div(ops.sum(square, dims, True), ops.clamp_min(ops.sub(n, less), 0)), dims, keepdim)
-
-
-@export("masked.var")
-def var(input: Tensor, dim: Dims = None, unbiased: bool | None = None, *, correction: float | None = None,
-        keepdim: bool = False, dtype: DType | None = None, mask: Tensor | None = None) -> Tensor:  # fmt: skip
-    """Variance of what the mask marks."""
-    return _variance(input, dim, unbiased, correction, keepdim, dtype, mask)
-
-
-@export("masked.std")
-def std(input: Tensor, dim: Dims = None, unbiased: bool | None = None, *, correction: float | None = None,
-        keepdim: bool = False, dtype: DType | None = None, mask: Tensor | None = None) -> Tensor:  # fmt: skip
-    """Standard deviation of what the mask marks."""
-    return ops.sqrt(_variance(input, dim, unbiased, correction, keepdim, dtype, mask))
-
-
-# ---- along a dim
-
-
-def _along(name: str, run: Callable[..., Tensor], neutral: float) -> None:
-    def f(input: Tensor, dim: int, *, dtype: DType | None = None, mask: Tensor | None = None) -> Tensor:
-        return run(_marked(input, mask, neutral, dtype), dim)
-
-    f.__name__ = f.__qualname__ = name
-    f.__doc__ = f"{name} of what the mask marks."
-    export(f"masked.{name}")(f)
-
-
-_along("cumsum", lambda x, dim: ops.cumsum(x, dim), 0)
-_along("cumprod", lambda x, dim: ops.cumprod(x, dim), 1)
-_along("softmax", lambda x, dim: ops.softmax(x, dim), -math.inf)
-_along("log_softmax", lambda x, dim: ops.log_softmax(x, dim), -math.inf)
-_along("softmin", lambda x, dim: ops.softmax(ops.neg(x), dim), math.inf)
-
-
-@export("masked.normalize")
-def normalize(input: Tensor, ord: float, dim: int, *, eps: float = 1e-12, dtype: DType | None = None,
-              mask: Tensor | None = None) -> Tensor:  # fmt: skip
-    """Divided along a dim by the norm of what the mask marks."""
-    size = ops.clamp_min(norm(input, ord, dim, keepdim=True, dtype=dtype, mask=mask), eps)
-    return ops.div(_marked(input, mask, 0, dtype), size)
+    """The log of the sum of exponentials of what the mask keeps."""
+    return _kept(input, mask, -INF, dtype).logsumexp(_dims(dim, input), keepdim=keepdim)
 
 
 @export("masked.logaddexp")
-def logaddexp(input: Tensor, other: Tensor, *, dtype: DType | None = None, input_mask: Tensor | None = None,
+def logaddexp(input: Any, other: Any, *, dtype: DType | None = None, input_mask: Tensor | None = None,
               other_mask: Tensor | None = None) -> Tensor:  # fmt: skip
-    """Logarithm of the sum of exponentials of those of two that their masks mark."""
-    return ops.logaddexp(
-        _marked(input, input_mask, -math.inf, dtype), _marked(other, other_mask, -math.inf, dtype)
-    )
+    """The log of the sum of two exponentials, each where its mask holds."""
+    return _kept(input, input_mask, -INF, dtype).logaddexp(_kept(other, other_mask, -INF, dtype))
+
+
+def _norm(x: Any, ord: float | None, dim: Any, keepdim: bool) -> Any:
+    import gradwire
+
+    return gradwire.linalg.vector_norm(x, 2.0 if ord is None else ord, _dims(dim, x) or None, keepdim)  # type: ignore[attr-defined]
+
+
+@export("masked.norm")
+def norm(input: Any, ord: float | None = 2.0, dim: Any = None, *, keepdim: bool = False, dtype: DType | None = None,
+         mask: Tensor | None = None) -> Tensor:  # fmt: skip
+    """The vector norm of what the mask keeps."""
+    return _norm(_kept(input, mask, 0 if ord is None or ord >= 0 else INF, dtype), ord, dim, keepdim)
+
+
+@export("masked.normalize")
+def normalize(input: Any, ord: float, dim: int, *, eps: float = 1e-12, dtype: DType | None = None,
+              mask: Tensor | None = None) -> Tensor:  # fmt: skip
+    """What the mask keeps, divided by its vector norm."""
+    size: Any = norm(input, ord, dim, keepdim=True, dtype=dtype, mask=mask)
+    return _kept(input, mask, 0, dtype) / size.clamp(min=eps)
+
+
+def _spread(input: Any, dim: Any, unbiased: bool | None, correction: float | None, keepdim: bool,
+            dtype: DType | None, mask: Tensor | None) -> Any:  # fmt: skip
+    if unbiased is not None and correction is not None:
+        raise ValueError("Only one of unbiased and correction may be given")
+    if correction is None:
+        correction = 0.0 if unbiased is False else 1.0
+    if dtype is not None:
+        input = ops.to_dtype(input, dtype)
+    away = input - mean(input, dim, keepdim=True, mask=mask)
+    square = away * away.conj() if input.is_complex() else away * away
+    total: Any = sum(square, dim, keepdim=keepdim, mask=mask)
+    return total / (_count(input, mask, dim, keepdim) - correction).clamp(min=0)
+
+
+@export("masked.var")
+def var(input: Any, dim: Any = None, unbiased: bool | None = None, *, correction: float | None = None,
+        keepdim: bool = False, dtype: DType | None = None, mask: Tensor | None = None) -> Tensor:  # fmt: skip
+    """The variance of what the mask keeps."""
+    return _spread(input, dim, unbiased, correction, keepdim, dtype, mask)
+
+
+@export("masked.std")
+def std(input: Any, dim: Any = None, unbiased: bool | None = None, *, correction: float | None = None,
+        keepdim: bool = False, dtype: DType | None = None, mask: Tensor | None = None) -> Tensor:  # fmt: skip
+    """The standard deviation of what the mask keeps."""
+    return _spread(input, dim, unbiased, correction, keepdim, dtype, mask).sqrt()
+
+
+@export("masked.softmax")
+def softmax(input: Any, dim: int, *, dtype: DType | None = None, mask: Tensor | None = None) -> Tensor:
+    """softmax over what the mask keeps."""
+    return _kept(input, mask, -INF, dtype).softmax(dim)
+
+
+@export("masked.softmin")
+def softmin(input: Any, dim: int, *, dtype: DType | None = None, mask: Tensor | None = None) -> Tensor:
+    """softmin over what the mask keeps."""
+    return (-_kept(input, mask, INF, dtype)).softmax(dim)
+
+
+@export("masked.log_softmax")
+def log_softmax(input: Any, dim: int, *, dtype: DType | None = None, mask: Tensor | None = None) -> Tensor:
+    """log_softmax over what the mask keeps."""
+    return _kept(input, mask, -INF, dtype).log_softmax(dim)
