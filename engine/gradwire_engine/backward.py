@@ -190,7 +190,9 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
                 _hooks(engine, node, grads, create_graph)
             if node in captures:
                 for nr in captures[node]:
-                    captured[node, nr] = grads[nr]
+                    g = grads[nr]
+                    # what the client is given is dense
+                    captured[node, nr] = F.clone(g) if create_graph and g is not None and not g.spec.contiguous else g
             if type(node) is AccumulateGrad:
                 if accumulate:
                     node.run(grads, create_graph)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from gradwire_engine.backend import NUMPY_DTYPE
@@ -12,7 +13,7 @@ from gradwire_proto.catalog.shape import slice_range, split_sizes, squeezed_dims
 kernel("view", lambda xp, input, size: input.reshape(size))
 kernel("view_dtype", lambda xp, input, dtype: input.view(NUMPY_DTYPE[dtype]))
 kernel("alias", lambda xp, input: input)
-kernel("expand", lambda xp, input, size: xp.broadcast_to(input, _expanded(input.shape, size)))
+kernel("expand", lambda xp, input, size: expand(xp, input, _expanded(input.shape, size)))
 kernel("permute", lambda xp, input, dims: input.transpose(dims))
 kernel("transpose", lambda xp, input, dim0, dim1: xp.swapaxes(input, dim0, dim1) if input.ndim else input)
 kernel("t", lambda xp, input: input.T)
@@ -21,6 +22,11 @@ kernel("squeeze", lambda xp, input, dim: xp.squeeze(input, squeezed_dims(input.s
 kernel("select", lambda xp, input, dim, index: input[_at(input.ndim, dim, index)])
 kernel("slice", lambda xp, input, dim, start, end, step: input[_window(input.shape, dim, start, end, step)])
 kernel("diagonal", lambda xp, input, offset, dim1, dim2: diagonal(xp, input, offset, dim1, dim2))
+
+
+def expand(xp: Any, a: Any, shape: tuple[int, ...]) -> Any:
+    """Broadcast to a shape; one may write to it where nothing was repeated (NumPy's own is read-only)."""
+    return a.reshape(shape) if math.prod(shape) == a.size else xp.broadcast_to(a, shape)
 
 
 def _expanded(shape: tuple[int, ...], size: tuple[int, ...]) -> tuple[int, ...]:
