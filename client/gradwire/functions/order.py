@@ -1,4 +1,4 @@
-"""Order statistics that are not one op: named results, quantiles, differences, integrals, covariance, unique."""
+"""Order statistics that are not one op: named results, quantiles, covariance, counts, unique."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gradwire import return_types
 from gradwire.dispatch import ops
 from gradwire.export import export
+from gradwire.functions.calculus import diff, sides
 from gradwire_proto import dtypes
 from gradwire_proto.catalog.meta import wrap_dim
 from gradwire_proto.dtypes import Category
@@ -112,84 +113,6 @@ def nanquantile(input: Tensor, q: Any, dim: int | None = None, keepdim: bool = F
                 interpolation: str = "linear") -> Tensor:  # fmt: skip
     """The quantiles of what is not nan."""
     return _quantile(input, q, dim, keepdim, interpolation, skip_nan=True)
-
-
-# ---- differences and integrals
-
-
-def _sides(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    """All but the last along a dim, and all but the first."""
-    n = x.shape[dim]
-    return ops.slice(x, dim, 0, max(n - 1, 0), 1), ops.slice(x, dim, min(1, n), n, 1)
-
-
-@export("diff", "Tensor.diff")
-def diff(input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None,
-         append: Tensor | None = None) -> Tensor:  # fmt: skip
-    """The n-th forward difference along a dim."""
-    if not input.ndim:
-        raise RuntimeError("diff expects input to be at least one-dimensional")
-    at = wrap_dim(dim, input.ndim)
-    if n < 0:
-        raise RuntimeError(f"order must be non-negative but got {n}")
-    for end in (prepend, append):
-        if end is None:
-            continue
-        if end.ndim != input.ndim:
-            raise RuntimeError("diff expects prepend or append to be the same dimension as input")
-        for d in range(input.ndim):
-            if d != at and end.shape[d] != input.shape[d]:
-                raise RuntimeError(
-                    "diff expects the shape of tensor to prepend or append to match that of input except along the "
-                    f"differencing dimension; input.size({d}) = {input.shape[d]}, but got tensor.size({d}) = "
-                    f"{end.shape[d]}"
-                )
-    x = input
-    if n and (prepend is not None or append is not None):
-        x = ops.cat(tuple(t for t in (prepend, input, append) if t is not None), at)
-    if not n:
-        return ops.clone(x)
-    for _ in range(min(n, x.shape[at])):
-        left, right = _sides(x, at)
-        x = ops.ne(right, left) if x.dtype is dtypes.bool_ else ops.sub(right, left)
-    return x
-
-
-def _areas(name: str, y: Tensor, x: Tensor | None, dx: Any, dim: int) -> tuple[Tensor, int]:
-    """Twice the area under each step of a polygon."""
-    if not y.ndim:
-        raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
-    at = wrap_dim(dim, y.ndim)
-    left, right = _sides(y, at)
-    both = ops.add(left, right)
-    if x is None:
-        return ops.mul(both, 1 if dx is None else dx), at
-    if dx is not None:
-        raise TypeError(f"{name}() received an invalid combination of arguments - got both x and dx")
-    if x.ndim == 1:
-        if x.shape[0] != y.shape[at]:
-            raise RuntimeError(f"{name}: There must be one `x` value for each sample point")
-        lower, upper = _sides(x, 0)
-        shape = (lower.shape[0], *(1,) * (y.ndim - at - 1))
-        return ops.mul(both, ops.view(ops.sub(upper, lower), shape)), at
-    if x.ndim < y.ndim:
-        x = ops.view(ops.clone(x), (*(1,) * (y.ndim - x.ndim), *x.shape))
-    lower, upper = _sides(x, at)
-    return ops.mul(both, ops.sub(upper, lower)), at
-
-
-@export("trapezoid", "trapz")
-def trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = None, dim: int = -1) -> Tensor:
-    """The integral along a dim by the trapezoidal rule."""
-    areas, at = _areas("trapezoid", y, x, dx, dim)
-    return ops.div(ops.sum(areas, at), 2)
-
-
-@export("cumulative_trapezoid")
-def cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = None, dim: int = -1) -> Tensor:
-    """The running integral along a dim by the trapezoidal rule."""
-    areas, at = _areas("cumulative_trapezoid", y, x, dx, dim)
-    return ops.div(ops.cumsum(areas, at), 2)
 
 
 # ---- covariance
@@ -296,7 +219,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
 def _runs(ordered: Tensor) -> tuple[Tensor, Tensor]:
     """Which elements of a vector, and for the rows of a matrix which rows, differ from the one before; and where."""
     n = ordered.shape[0]
-    left, right = _sides(ordered, 0)
+    left, right = sides(ordered, 0)
     new = ops.ne(right, left)
     if ordered.ndim > 1:
         new = ops.any(new, tuple(range(1, ordered.ndim)))
