@@ -97,7 +97,7 @@ def _slope(f: Tensor, dx: Any, at: int, edge_order: int) -> Tensor:
         return ops.slice(x, at, start, stop, 1)
 
     def step(start: int, stop: int) -> Any:
-        if isinstance(dx, (int, float)):
+        if isinstance(dx, (int, float)) or not dx.ndim:
             return dx
         return ops.view(ops.slice(dx, 0, start, stop, 1), (stop - start, *(1,) * (f.ndim - at - 1)))
 
@@ -118,7 +118,7 @@ def _slope(f: Tensor, dx: Any, at: int, edge_order: int) -> Tensor:
 
 @export("gradient")
 def gradient(input: Tensor, *, spacing: Any = 1, dim: int | Sequence[int] | None = None,
-             edge_order: int = 1) -> list[Tensor]:  # fmt: skip
+             edge_order: int = 1) -> tuple[Tensor, ...]:  # fmt: skip
     """The slopes of a sampled function along dims; ``spacing`` is a step or the coordinates, for all dims or each."""
     dims = wrap_dims((dim,) if isinstance(dim, int) else dim, input.ndim)
     given = list(spacing) if isinstance(spacing, (tuple, list)) else [1 if spacing is None else spacing] * len(dims)
@@ -136,7 +136,7 @@ def gradient(input: Tensor, *, spacing: Any = 1, dim: int | Sequence[int] | None
     for d in dims:
         if input.shape[d] <= edge_order:
             raise RuntimeError("torch.gradient expected each dimension size to be at least edge_order+1")
-    return [
-        _slope(input, h if isinstance(h, (int, float)) else diff(h), d, edge_order)
+    return tuple(
+        _slope(input, h if isinstance(h, (int, float)) or not h.ndim else diff(h), d, edge_order)
         for d, h in zip(dims, given, strict=True)
-    ]
+    )
