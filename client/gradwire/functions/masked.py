@@ -40,7 +40,7 @@ def _dims(dim: Any, input: Any) -> tuple[int, ...]:
 
 
 def _count(input: Any, mask: Tensor | None, dim: Any, keepdim: bool) -> Any:
-    ones = ops.full(tuple(input.shape), 1, dtype=input.dtype.to_real())
+    ones = ops.new_full(input, tuple(input.shape), 1, dtype=input.dtype.to_real())
     return _kept(ones, mask, 0).sum(dim=_dims(dim, input), keepdim=keepdim)
 
 
