@@ -284,8 +284,6 @@ def householder_product(A: Tensor, tau: Tensor) -> Tensor:
         raise RuntimeError(f"{name}: input.shape[-2] must be greater than or equal to input.shape[-1]")
     if n < tau.shape[-1]:
         raise RuntimeError(f"{name}: input.shape[-1] must be greater than or equal to tau.shape[-1]")
-    if not tau.shape[-1]:
-        return ops.copy_(ops.clone(A), ops.slice(identity(A, m), -1, 0, n))
     v, t = reflectors(A, tau)
     top = ops.slice(mh(v), -1, 0, n)
     return ops.sub(ops.slice(identity(A, m), -1, 0, n), matmul(v, matmul(t, top)))
@@ -300,8 +298,6 @@ def orgqr(input: Tensor, tau: Tensor) -> Tensor:
 @export("ormqr", "Tensor.ormqr")
 def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpose: bool = False) -> Tensor:
     """The product of Householder reflections times ``other``, on the left or on the right."""
-    if not tau.shape[-1]:
-        return ops.clone(other)
     v, t = reflectors(input, tau)
     if transpose:
         t = mh(t)

@@ -126,7 +126,7 @@ def cofactor_input(g: Any, A: Any) -> Any:
 def slogdet_input(given: Any, A: Any, sign: Any) -> Any:
     g = given[1]
     if given[0] is not None and is_complex(A):
-        turn = -1j * F.imag(conj(given[0]) * sign)
+        turn = F.imag(conj(given[0]) * sign) * -1j
         g = turn if g is None else g + turn
     return None if g is None else matrix(g) * mh(F.linalg_inv_ex(A)[0])
 
@@ -143,7 +143,7 @@ def cholesky_input(given: Any, L: Any, upper: bool) -> Any:
         return None
     g, lower = (mh(given[0]), mh(L)) if upper else (given[0], L)
     inner = F.tril(mh(lower) @ g)
-    inner = (inner + mh(F.tril(inner, -1))) if not is_complex(inner) else real_diagonal(inner)
+    inner = inner + mh(F.tril(inner, -1))
     left = F.linalg_solve_triangular(mh(lower), inner, True)
     made = F.linalg_solve_triangular(lower, left, False, False)
     return 0.5 * made
