@@ -95,7 +95,7 @@ def tensor_str(
     """``repr`` of a tensor.
 
     Args:
-        array: its elements, or what :func:`edges` leaves of them.
+        array: its elements, all of them or what :func:`edges` leaves.
         dtype: its type; ``array`` may be of any type that holds the same numbers.
         shape: its full shape, where ``array`` holds only the edges.
         requires_grad, grad_fn, device: shown behind the elements; ``grad_fn`` is the node's name.
@@ -103,6 +103,9 @@ def tensor_str(
         name: what stands before the bracket.
     """
     shape = array.shape if shape is None else tuple(shape)
+    for dim, n in edges(shape).items():
+        if array.shape[dim] == shape[dim]:
+            array = array.take([*range(n), *range(shape[dim] - n, shape[dim])], dim)
     indent = len(name) + 1
     empty = math.prod(shape) == 0
     suffixes = []

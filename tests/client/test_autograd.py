@@ -213,7 +213,7 @@ def test_names_and_edges():
         "TBackward0": x.t(), "CloneBackward0": x.clone(), "MeanBackward0": x.mean(), "ExpBackward0": x.exp(),
     }  # fmt: skip
     assert [y.grad_fn.name() for y in names.values()] == list(names)
-    y = (x * 2).exp()
+    y = (x * torch.ones(2, 2)).exp()
     ((node, number),) = y.grad_fn.next_functions
     assert (node.name(), number) == ("MulBackward0", 0)
     (leaf_node, _), (nothing, _) = node.next_functions

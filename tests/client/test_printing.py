@@ -150,6 +150,11 @@ def test_only_edges_are_asked_for():
     assert printing.edges(()) == {}
 
 
+def test_all_elements_will_do_as_well():
+    x = np.arange(2000.0)
+    assert printing.tensor_str(x, dtypes.float32) == shown(x, "float32")
+
+
 def test_options():
     x = np.array([1.0, 2.123456, 3.0])
     with printing.printoptions(precision=2):
