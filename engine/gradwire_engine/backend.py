@@ -6,6 +6,7 @@ Everything else in the engine takes the namespace from its arrays and never impo
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 from typing import Any, cast
@@ -171,6 +172,38 @@ def library(device: str) -> Any:
         raise RuntimeError("CUDA error: invalid device ordinal")
     cupy.cuda.Device(int(index or 0)).use()
     return cupy
+
+
+# atanh(erf(x / sqrt(2))) / x as a polynomial in x ** 2, fitted where it matters: erf is right to 1.3e-7.
+_ERF = (0.797884941, 0.0363330844, -3.25947482e-05, -5.5306315e-05, 3.96477278e-06, -1.32266246e-07, 1.75627642e-09)
+BLOCK = 16384
+"""Elements that stay in a core's cache while several passes go over them."""
+
+
+def in_blocks(xp: Any, f: Callable[..., Any], *arrays: Any) -> Any:
+    """``f`` of arrays element by element, on the CPU a block at a time: for functions that take many passes."""
+    first = arrays[0]
+    if xp is not np or first.size <= BLOCK or any(a.shape != first.shape for a in arrays):
+        return f(*arrays)
+    out = np.empty(first.shape, first.dtype)
+    flat, target = [a.reshape(-1) for a in arrays], out.reshape(-1)
+    for i in range(0, first.size, BLOCK):
+        target[i : i + BLOCK] = f(*[a[i : i + BLOCK] for a in flat])
+    return out
+
+
+def erf_of_root(xp: Any, x: Any) -> Any:
+    """``erf(x / sqrt(2))`` in a new array. SciPy takes four times as long in single precision as a polynomial."""
+    if xp is not np or x.dtype != np.float32:
+        return special(xp).erf(x * 0.5**0.5)
+    square = np.minimum(x * x, np.float32(32))
+    made = square * np.float32(_ERF[-1])
+    for c in _ERF[-2:0:-1]:
+        made += np.float32(c)
+        made *= square
+    made += np.float32(_ERF[0])
+    made *= x
+    return np.tanh(made)
 
 
 def generator(xp: Any, seed: int | list[int]) -> Any:

@@ -88,6 +88,25 @@ def test_error(op, args, kind, text):
     assert str(e.value) == text
 
 
+def test_gelu_in_single_precision_is_right_everywhere():
+    engine = Engine()
+    x = np.append(np.linspace(-12, 12, 40001), [-np.inf, np.inf, np.nan, 1e30])
+    for name, want in (("gelu", gelu(x)), ("gelu_backward", sp.ndtr(x) + x * np.exp(-x * x / 2) / np.sqrt(2 * np.pi))):
+        given = [engine.wrap(a.astype("f4")) for a in ((np.ones_like(x), x) if "_" in name else (x,))]
+        with np.errstate(all="ignore"):
+            made = engine.call(name, *given).array
+        np.testing.assert_allclose(made[:40001], want[:40001], rtol=1e-6, atol=5e-7)
+        assert np.isnan(made[-2])
+        np.testing.assert_allclose(made[-1], want[-1], rtol=1e-6)
+
+
+def test_masked_gradients_are_zero_even_where_infinite():
+    engine = Engine()
+    g = engine.wrap(np.array([np.inf, np.nan, np.inf]))
+    x = engine.wrap(np.array([-1.0, -1.0, 1.0]))
+    assert engine.call("threshold_backward", g, x, 0).array.tolist() == [0, 0, np.inf]
+
+
 def test_relu_has_no_gradient_at_zero():
     engine = Engine()
     x = engine.wrap(np.zeros(2), requires_grad=True)

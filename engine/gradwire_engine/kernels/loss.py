@@ -18,7 +18,8 @@ def reduce(xp: Any, loss: Any, reduction: str) -> Any:
 @kernel("mse_loss")
 def mse_loss(xp: Any, input: Any, target: Any, reduction: str) -> Any:
     d = input - target
-    return reduce(xp, d * d, reduction)
+    d *= d
+    return reduce(xp, d, reduction)
 
 
 @kernel("smooth_l1_loss")
@@ -67,7 +68,7 @@ def _classes(xp: Any, target: Any, weight: Any, classes: int, ignore_index: int)
     Raises:
         IndexError: torch's; CuPy would wrap such an index silently.
     """
-    t = target.astype(xp.int64)
+    t = target if target.dtype == xp.int64 else target.astype(xp.int64)
     wrong = t.view(xp.uint64) >= classes
     keep = None
     if 0 <= ignore_index < classes or bool(wrong.any()):

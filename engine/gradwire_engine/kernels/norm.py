@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from gradwire_engine.kernels.activation import wide
@@ -21,9 +22,10 @@ def _affine(y: Any, weight: Any, bias: Any, params: tuple[int, ...]) -> Any:
 def _standardize(xp: Any, input: Any, layout: Layout, weight: Any, bias: Any, eps: float) -> tuple[Any, Any, Any]:
     view, dims, params = layout
     x = wide(xp, input).reshape(view)
-    mean = xp.mean(x, axis=dims, keepdims=True)
+    n = math.prod(view[d] for d in dims)
+    mean = xp.sum(x, axis=dims, keepdims=True) / n
     y = x - mean
-    var = xp.mean(y * y, axis=dims, keepdims=True)
+    var = xp.sum(y * y, axis=dims, keepdims=True) / n
     y *= 1 / xp.sqrt(var + eps)
     return _affine(y, weight, bias, params).reshape(input.shape), mean, var
 
@@ -48,8 +50,10 @@ def batch_norm(xp: Any, input: Any, weight: Any, bias: Any, eps: float) -> Any:
 def rms_norm(xp: Any, input: Any, normalized_shape: Any, weight: Any, eps: float) -> Any:
     _, dims, params = LAYOUTS["rms_norm"](input.shape, normalized_shape)
     x = wide(xp, input)
-    square = xp.mean(x * x, axis=dims, keepdims=True)
-    return _affine(x * (1 / xp.sqrt(square + eps)), weight, None, params), square
+    y = x * x
+    square = xp.mean(y, axis=dims, keepdims=True)
+    y = xp.multiply(x, 1 / xp.sqrt(square + eps), out=y)
+    return _affine(y, weight, None, params), square
 
 
 @kernel("batch_norm_eval")
@@ -76,7 +80,9 @@ def norm_backward(xp: Any, grad: Any, input: Any, mean: Any, var: Any, weight: A
                   eps: float, fixed: bool = False) -> tuple[Any, Any, Any]:  # fmt: skip
     g, x, params = wide(xp, grad), wide(xp, input), tuple(params)
     r = 1 / xp.sqrt(var + eps)
-    y = x * r if mean is None else (x - mean) * r
+    y = x * r if mean is None else x - mean
+    if mean is not None:
+        y *= r
     each = g * y
     if params == (0,):
         grad_weight = grad_bias = xp.zeros(0, input.dtype)
@@ -86,8 +92,13 @@ def norm_backward(xp: Any, grad: Any, input: Any, mean: Any, var: Any, weight: A
         grad_weight = xp.sum(each, axis=over).reshape(params)
         grad_bias = xp.sum(g, axis=over).reshape(params)
     if weight is not None:
-        g, each = g * weight, each * weight
-    if not fixed:
-        y *= xp.mean(each, axis=tuple(dim), keepdims=True)
-        g = g - y if mean is None else g - xp.mean(g, axis=tuple(dim), keepdims=True) - y
-    return g * r, grad_weight, grad_bias
+        g = g * weight
+        each *= weight
+    if fixed:
+        return g * r, grad_weight, grad_bias
+    y *= xp.mean(each, axis=tuple(dim), keepdims=True)
+    into = xp.subtract(g, y, out=each)
+    if mean is not None:
+        into -= xp.mean(g, axis=tuple(dim), keepdims=True)
+    into *= r
+    return into, grad_weight, grad_bias

@@ -8,6 +8,7 @@ from typing import Any
 
 from gradwire_engine import backend
 from gradwire_engine.backend import NUMPY_DTYPE
+from gradwire_engine.kernels.activation import kept
 from gradwire_engine.registry import kernel
 
 MANTISSA = {"float16": 11, "bfloat16": 8}
@@ -132,7 +133,7 @@ def dropout(xp: Any, input: Any, p: float, rng: Any) -> tuple[Any, Any]:
 
 
 def dropout_backward(xp: Any, grad: Any, mask: Any, p: float) -> Any:
-    return xp.where(mask, grad * (1 / (1 - p) if p < 1 else 0), grad.dtype.type(0))
+    return kept(xp, grad, mask) * (1 / (1 - p) if p < 1 else 0)
 
 
 kernel("dropout_backward", dropout_backward)
