@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gradwire_proto import dtypes
 from gradwire_proto.catalog.declare import Op, op
+from gradwire_proto.catalog.meta import broadcast_shapes
 from gradwire_proto.spec import Spec, spec
 
 
@@ -59,3 +60,59 @@ def _one_hot(op: Op, input: Spec, num_classes: int) -> Spec:
 
 op("one_hot(Tensor input, int num_classes) -> Tensor", meta=_one_hot, differentiable=False, public=False,
    method=False, doc="1 at the class that each number names, 0 at the others.")
+
+
+def _bag_numbers(op: Op, offsets: Spec, size: int, include_last_offset: bool) -> Spec:
+    _check_indices(op, offsets)
+    return spec((size,), dtypes.int64)
+
+
+op("bag_numbers(Tensor offsets, int size, bool include_last_offset) -> Tensor", meta=_bag_numbers,
+   differentiable=False, public=False, method=False, doc="The bag that each of size indices is in.")
+
+
+def _attention(op: Op, query: Spec, key: Spec, value: Spec, attn_mask: Spec | None, *_: object) -> tuple[Spec, Spec]:
+    if min(query.ndim, key.ndim, value.ndim) < 2:
+        raise RuntimeError(
+            "Expected query, key, and value to all be  at least 2 dimensional, but got query.dim: "
+            f"{query.ndim} key.dim: {key.ndim} and value.dim: {value.ndim} instead."
+        )
+    if not query.dtype is key.dtype is value.dtype:
+        names = {"float32": "float", "float64": "double", "float16": "c10::Half", "bfloat16": "c10::BFloat16"}
+        q, k, v = (names.get(t.dtype.name, t.dtype.name) for t in (query, key, value))
+        raise RuntimeError(
+            f"Expected query, key, and value to have the same dtype, but got query.dtype: {q} key.dtype: {k} and "
+            f"value.dtype: {v} instead."
+        )
+    if not query.dtype.is_floating_point:
+        raise NotImplementedError(f"\"softmax_lastdim_kernel_impl\" not implemented for '{query.dtype.legacy}'")
+    lead = broadcast_shapes(query.shape[:-2], key.shape[:-2], value.shape[:-2])
+    (rows, width), (columns, other) = query.shape[-2:], key.shape[-2:]
+    if width != other:
+        raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({rows}x{width} and {other}x{columns})")
+    if columns != value.shape[-2]:
+        raise RuntimeError(
+            f"mat1 and mat2 shapes cannot be multiplied ({rows}x{columns} and {value.shape[-2]}x{value.shape[-1]})"
+        )
+    if attn_mask is not None:
+        scores = (*lead, rows, columns)
+        whole = broadcast_shapes(scores, attn_mask.shape)
+        if whole != scores:
+            raise RuntimeError(
+                f"output with shape {list(scores)} doesn't match the broadcast shape {list(whole)}"
+            )
+    return spec((*lead, rows, value.shape[-1]), query.dtype), spec((*lead, rows), query.dtype)
+
+
+def _attention_backward(op: Op, grad: Spec, query: Spec, key: Spec, value: Spec, *_: object) -> tuple[Spec, ...]:
+    lead = grad.shape[:-2]
+    return tuple(spec((*lead, *t.shape[-2:]), t.dtype) for t in (query, key, value))
+
+
+_QKV = "Tensor query, Tensor key, Tensor value, Tensor? attn_mask"
+op(f"attention({_QKV}, bool is_causal, float scale) -> (Tensor output, Tensor logsumexp)", meta=_attention,
+   public=False, method=False, node="ScaledDotProductFlashAttentionForCpuBackward0",
+   doc="Values averaged with weights softmax(scale * query @ key^T + mask), and the logarithm of what divided them.")
+op(f"attention_backward(Tensor grad, {_QKV}, Tensor output, Tensor logsumexp, bool is_causal, float scale) "
+   "-> (Tensor grad_query, Tensor grad_key, Tensor grad_value)", meta=_attention_backward, public=False, method=False,
+   node="ScaledDotProductFlashAttentionForCpuBackwardBackward0", doc="Gradients of attention.")
