@@ -118,7 +118,9 @@ def along(x: Any, dim: int) -> Any:
 
 
 def _below_max(xp: Any, input: Any, dim: int, dtype: Any) -> Any:
-    x = wide(xp, input if dtype is None else input.astype(NUMPY_DTYPE[dtype]))
+    if dtype is not None:
+        input = (input.real if input.dtype.kind == "c" else input).astype(NUMPY_DTYPE[dtype])
+    x = wide(xp, input)
     return xp.asarray(x - xp.max(x, axis=along(x, dim), keepdims=True)) if x.size else x.copy()
 
 

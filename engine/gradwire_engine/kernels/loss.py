@@ -36,7 +36,7 @@ def huber_loss(xp: Any, input: Any, target: Any, reduction: str, delta: float) -
 
 @kernel("soft_margin_loss")
 def soft_margin_loss(xp: Any, input: Any, target: Any, reduction: str) -> Any:
-    return reduce(xp, xp.logaddexp(0, -target * input), reduction)
+    return reduce(xp, xp.logaddexp(0, -target * wide(xp, input)), reduction)
 
 
 @kernel("binary_cross_entropy")
