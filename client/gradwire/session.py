@@ -35,7 +35,7 @@ FREE_BYTES = 1 << 20
 class Session:
     """A session on a server. Made by :func:`connect`; a context manager that closes itself."""
 
-    def __init__(self, target: str, device: str = "", token: str | None = None, seed: int = 0, timeout: float = 30.0):
+    def __init__(self, target: str, device: str, token: str | None, seed: int, timeout: float, reconnect: float):
         self.target = target
         self._channel = grpc.insecure_channel(
             target,
@@ -77,7 +77,8 @@ class Session:
         """A fresh tensor id; safe from any thread."""
         self._dead: collections.deque[int] = collections.deque()
         self._dead_bytes = 0
-        self.wire = Wire(self._channel, self._metadata, self._key, self._call_back, self._drop_function)
+        self.wire = Wire(self._channel, self._metadata, self._key, self._call_back, self._drop_function,
+                         reconnect)  # fmt: skip
         _sessions.add(self)
 
     def _call(self, name: str, request: Any, response: Any, timeout: float, wait: bool = True) -> Any:
@@ -219,7 +220,8 @@ _default_lock = threading.Lock()
 
 
 def connect(
-    target: str | None = None, device: str = "", token: str | None = None, *, seed: int = 0, timeout: float = 30.0
+    target: str | None = None, device: str = "", token: str | None = None, *, seed: int = 0, timeout: float = 30.0,
+    reconnect: float = 60.0,
 ) -> Session:
     """Open a session and make it current.
 
@@ -229,6 +231,7 @@ def connect(
         token: a bearer token, sent with every call.
         seed: of the session's random numbers; 0 lets the server choose.
         timeout: seconds to wait for the server.
+        reconnect: seconds to go on trying after a connection broke.
 
     Raises:
         ConnectionError: no server answers.
@@ -241,7 +244,7 @@ def connect(
     """
     target = target or os.environ.get("GRADWIRE_TARGET") or embedded.target()
     _close_at_exit()
-    session = Session(target, device, token or os.environ.get("GRADWIRE_TOKEN"), seed, timeout)
+    session = Session(target, device, token or os.environ.get("GRADWIRE_TOKEN"), seed, timeout, reconnect)
     _current_stack.append(session)
     return session
 

@@ -2,19 +2,25 @@
 
 No thread reads replies in the background: whoever waits reads, and runs the callbacks that come meanwhile. A full
 window of unacknowledged frames makes the sender read, too, so neither side runs away from the other.
+
+A connection that breaks is made again: frames are kept until they are acknowledged, and the server keeps its replies
+until it is told that they came, so every instruction is executed once and every answer arrives.
 """
 
 from __future__ import annotations
 
 import contextlib
 import queue
+import random
 import threading
+import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import grpc
 
-from gradwire.errors import exception
+from gradwire.errors import OutOfMemoryError, exception
 from gradwire_proto.v1 import gradwire_pb2 as pb
 
 FLUSH_COUNT = 128
@@ -24,13 +30,27 @@ FLUSH_BYTES = 1 << 20
 FLUSH_SECONDS = 0.002
 """How long an instruction waits for company."""
 WINDOW = 64
-"""Frames in flight before the sender reads acknowledgements."""
+"""Frames in flight before the sender reads acknowledgements: with FLUSH_BYTES, the bound on what is kept to repeat."""
 CHUNK = 1 << 20
+BACKOFF = 0.02, 2.0
+"""Seconds before a second and, at most, before any later try to reconnect; they double, and are drawn at random."""
+FINAL = frozenset({
+    grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED,
+    grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.ABORTED, grpc.StatusCode.DATA_LOSS,
+    grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.RESOURCE_EXHAUSTED,
+})  # fmt: skip
+"""What no other try would change."""
 SERVICE = "/gradwire.v1.Gradwire/"
 
 
 class Wire:
-    """One session's stream. ``call_back`` runs a callback and returns its answer."""
+    """One session's stream.
+
+    Args:
+        call_back: runs a callback and returns its answer.
+        dropped: is told of custom functions that are not part of any graph any more.
+        patience: seconds that reconnecting may take.
+    """
 
     def __init__(
         self,
@@ -39,22 +59,25 @@ class Wire:
         key: pb.SessionKey,
         call_back: Callable[[pb.Callback], pb.Answer],
         dropped: Callable[[int], None],
+        patience: float,
     ):
         self.channel = channel
         self.key = key
-        self._metadata = metadata
         self.sent = 0
         """Instructions so far."""
-        self._call_back = call_back
-        self._dropped = dropped
-        self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
         self.lock = threading.RLock()
         """Held while an instruction is written; instructions of one thread keep their order."""
+        self._metadata = metadata
+        self._call_back = call_back
+        self._dropped = dropped
+        self._patience = patience
         self._frame = pb.Frame()
         self._bytes = 0
         self._seq = 0
         self._acknowledged = 0
-        self._request = 0
+        self._unacknowledged: deque[tuple[int, bytes]] = deque()
+        self._received = 0
+        self._requests = 0
         self._locations: dict[tuple[str, int], int] = {}
         self._reading = threading.RLock()
         self._arrived: dict[int, pb.Reply] = {}
@@ -62,12 +85,11 @@ class Wire:
         self._broken: Exception | None = None
         self._wake = threading.Event()
         self._closing = threading.Event()
-        self._replies: Any = channel.stream_stream(f"{SERVICE}Stream")(
-            iter(self._outbox.get, None), metadata=metadata
-        )
-        self._outbox.put(pb.Frame(attach=key).SerializeToString())
+        self._open()
         self._timer = threading.Thread(target=self._flush_late, name="gradwire-flush", daemon=True)
         self._timer.start()
+
+    # ---- out ----
 
     def location(self, file: str, line: int) -> int:
         """The id of a place in the program, told to the server when it is new. Call with ``lock`` held."""
@@ -113,7 +135,10 @@ class Wire:
             raise self._broken
         self._seq += 1
         frame.seq = self._seq
-        self._outbox.put(frame.SerializeToString())
+        frame.received = self._received
+        data = frame.SerializeToString()
+        self._unacknowledged.append((self._seq, data))
+        self._outbox.put(data)
 
     def _flush_late(self) -> None:
         while True:
@@ -125,18 +150,20 @@ class Wire:
             with self.lock, contextlib.suppress(ConnectionError):
                 self._send()
 
+    # ---- in ----
+
     def request(self) -> int:
         """A fresh number for something to be waited for."""
         with self.lock:
-            self._request += 1
-            return self._request
+            self._requests += 1
+            return self._requests
 
     def wait(self, request: int) -> pb.Reply:
         """The answer to a request, running callbacks until it comes.
 
         Raises:
             RuntimeError and others: what the server answered instead, or an earlier instruction's failure.
-            ConnectionError: the stream broke.
+            ConnectionError: the connection broke, and could not be made again.
         """
         self.flush()
         with self._reading:
@@ -151,16 +178,26 @@ class Wire:
         return reply
 
     def _read(self) -> None:
+        """Take one reply, from a new connection where the old one broke. Call with ``_reading`` held."""
         if self._broken is not None:
             raise self._broken
         try:
             reply = pb.Reply.FromString(next(self._replies))
         except (grpc.RpcError, StopIteration) as e:
-            detail = e.details() if isinstance(e, grpc.Call) else "the server ended the stream"
-            self._broken = ConnectionError(f"the connection to the gradwire server is lost: {detail}")
-            raise self._broken from None
-        if reply.acknowledged:
+            self._reconnect(e)
+            return
+        self._take(reply)
+
+    def _take(self, reply: pb.Reply) -> None:
+        if reply.acknowledged > self._acknowledged:
             self._acknowledged = reply.acknowledged
+            kept = self._unacknowledged
+            while kept and kept[0][0] <= reply.acknowledged:
+                kept.popleft()
+        if reply.seq:
+            if reply.seq <= self._received:
+                return  # repeated after a broken connection
+            self._received = reply.seq
         for function in reply.dropped_functions:
             self._dropped(function)
         kind = reply.WhichOneof("kind")
@@ -178,21 +215,85 @@ class Wire:
         elif self._late is None:
             self._late = exception(reply.error)
 
+    # ---- the connection ----
+
+    def _open(self) -> None:
+        """Begin a stream; the first frame attaches it to the session."""
+        self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._outbox.put(pb.Frame(attach=self.key, received=self._received).SerializeToString())
+        self._replies: Any = self.channel.stream_stream(f"{SERVICE}Stream")(
+            iter(self._outbox.get, None), metadata=self._metadata
+        )
+
+    def _reconnect(self, broken: Exception) -> None:
+        """Attach again, and send again what the server does not have.
+
+        Raises:
+            ConnectionError: the session is gone, or the server is, for longer than ``patience``.
+        """
+        end = time.monotonic() + self._patience
+        pause = BACKOFF[0]
+        while True:
+            code = broken.code() if isinstance(broken, grpc.Call) else None
+            if self._closing.is_set() or code in FINAL or time.monotonic() >= end:
+                why = broken.details() if isinstance(broken, grpc.Call) else "the server ended the stream"
+                self._broken = ConnectionError(f"the connection to the gradwire server is lost: {why}")
+                raise self._broken from None
+            self._outbox.put(None)  # lets the old stream's sender go
+            try:
+                with self.lock:
+                    self._open()
+                    reply = pb.Reply.FromString(next(self._replies))
+                    for seq, data in self._unacknowledged:
+                        if seq > reply.attached.last_seq:
+                            self._outbox.put(data)
+                self._take(reply)
+                return
+            except (grpc.RpcError, StopIteration) as e:
+                broken = e
+            self._closing.wait(random.uniform(pause / 2, pause))
+            pause = min(2 * pause, BACKOFF[1])
+
+    def _retry(self, attempt: Callable[[], bool]) -> None:
+        """Try a transfer until it is complete, as long as it gets on or ``patience`` lasts."""
+        end = time.monotonic() + self._patience
+        pause = BACKOFF[0]
+        while True:
+            try:
+                if attempt():
+                    return
+            except grpc.RpcError as e:
+                code = e.code() if isinstance(e, grpc.Call) else None
+                if code in FINAL or time.monotonic() >= end:
+                    raise rpc_exception(e) from None
+            self._closing.wait(random.uniform(pause / 2, pause))
+            pause = min(2 * pause, BACKOFF[1])
+
     def upload(self, upload: int, data: memoryview) -> None:
         """Bring bytes to the server beside the stream."""
-
-        def chunks() -> Iterator[pb.UploadRequest]:
-            yield pb.UploadRequest(header=pb.UploadHeader(key=self.key, upload=upload, nbytes=len(data)))
-            for at in range(0, len(data), CHUNK):
-                yield pb.UploadRequest(data=bytes(data[at : at + CHUNK]))
-
-        call = self.channel.stream_unary(
+        call = self.channel.stream_stream(
             f"{SERVICE}Upload", pb.UploadRequest.SerializeToString, pb.UploadResponse.FromString
         )
-        try:
-            call(chunks(), metadata=self._metadata)
-        except grpc.RpcError as e:
-            raise rpc_exception(e) from None
+
+        def attempt() -> bool:
+            begin: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+
+            def chunks() -> Iterator[pb.UploadRequest]:
+                yield pb.UploadRequest(header=pb.UploadHeader(key=self.key, upload=upload, nbytes=len(data)))
+                start = begin.get()  # what an earlier try brought is there
+                for at in range(len(data) if start is None else start, len(data), CHUNK):
+                    yield pb.UploadRequest(data=bytes(data[at : at + CHUNK]))
+
+            received = -1
+            try:
+                for response in call(chunks(), metadata=self._metadata):
+                    received = response.received
+                    begin.put(received)
+            finally:
+                begin.put(None)
+            return received == len(data)
+
+        self._retry(attempt)
 
     def download(self, key: int, into: memoryview) -> None:
         """Fetch bytes from the server beside the stream."""
@@ -200,12 +301,18 @@ class Wire:
             f"{SERVICE}Download", pb.DownloadRequest.SerializeToString, pb.DownloadResponse.FromString
         )
         at = 0
-        try:
-            for response in call(pb.DownloadRequest(key=self.key, download=key), metadata=self._metadata):
+
+        def attempt() -> bool:
+            nonlocal at
+            request = pb.DownloadRequest(key=self.key, download=key, offset=at)
+            for response in call(request, metadata=self._metadata):
                 into[at : at + len(response.data)] = response.data
                 at += len(response.data)
-        except grpc.RpcError as e:
-            raise rpc_exception(e) from None
+            return at == len(into)
+
+        self._retry(attempt)
+        with self.lock:
+            self.add().free.downloads.append(key)
 
     def close(self) -> None:
         """End the stream; what was added before is sent first."""
@@ -218,8 +325,6 @@ class Wire:
 
 def rpc_exception(e: grpc.RpcError) -> Exception:
     """What a failed RPC means to a Python program."""
-    from gradwire.errors import OutOfMemoryError
-
     code = e.code() if isinstance(e, grpc.Call) else None
     text = (e.details() if isinstance(e, grpc.Call) else "") or str(e)
     if code is grpc.StatusCode.UNAVAILABLE:

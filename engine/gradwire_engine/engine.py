@@ -164,7 +164,7 @@ class Engine:
             if a.dtype != want:
                 a = a.astype(want)
             # A result that is not dense, or is a window on other memory, would break what specs promise.
-            if not a.flags.c_contiguous or (a.base is not None and a.base.size != a.size):
+            if not a.flags.c_contiguous or (a.base is not None and a.base.size != a.size) or _shares(a, arrays):
                 a = a.copy(order="C")
             if a.shape != s.shape:
                 raise RuntimeError(f"{op.name}: the kernel made shape {a.shape}, its meta rule said {s.shape}")
@@ -382,6 +382,15 @@ def _spec(v: Any) -> Any:
     if type(v) is tuple:
         return tuple([_spec(x) for x in v])
     return v
+
+
+def _shares(a: Any, arrays: list[Any]) -> bool:
+    """Whether a kernel gave back one of its arguments, or a view of one."""
+    base = a.base
+    for x in arrays:
+        if x is a or (base is not None and (x is base or getattr(x, "base", None) is base)):
+            return True
+    return False
 
 
 def _expanded(values: list[Any]) -> int:

@@ -14,8 +14,8 @@ KINDS = frozenset(
 """Exceptions that reach the client under their own name."""
 
 
-class ClientGone(Exception):
-    """The stream ended, or another one took its place, in the middle of an instruction."""
+class SessionEnded(Exception):
+    """The session was closed, perhaps in the middle of an instruction that waits for its client."""
 
 
 class Poisoned(Exception):

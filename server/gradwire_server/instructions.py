@@ -10,7 +10,7 @@ from gradwire_engine.backend import generator, to_host
 from gradwire_engine.graph import Node, history
 from gradwire_engine.tensor import Storage
 from gradwire_proto.v1 import gradwire_pb2 as pb
-from gradwire_server.errors import ClientGone
+from gradwire_server.errors import SessionEnded
 
 if TYPE_CHECKING:
     from gradwire_server.session import Session
@@ -53,6 +53,8 @@ def _free(s: Session, m: pb.Free) -> None:
     drop = s.tensors.pop
     for i in m.tensors:
         drop(i, None)
+    for i in m.downloads:
+        s.transfers.end_download(i)
 
 
 def _set_grad_mode(s: Session, m: pb.SetGradMode) -> None:
@@ -119,8 +121,8 @@ def _grad(s: Session, m: pb.Grad) -> None:
 
 
 def _rethrow(e: Exception) -> None:
-    """Let a stream that ended in the middle of a callback end the loop, not become an answer."""
-    if isinstance(e, ClientGone):
+    """Let a session that ended in the middle of a callback end its loop, not become an answer."""
+    if isinstance(e, SessionEnded):
         raise e
 
 

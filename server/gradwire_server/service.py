@@ -24,6 +24,7 @@ from gradwire_proto.catalog import CATALOG
 from gradwire_proto.v1 import gradwire_pb2 as pb
 from gradwire_server.limits import Limits
 from gradwire_server.metrics import Metrics
+from gradwire_server.outbox import Fenced, Lost
 from gradwire_server.session import Session
 
 log = logging.getLogger(__name__)
@@ -131,91 +132,69 @@ class Service:
     # ---- the stream ----
 
     def Stream(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
-        first = self._parse(next(requests, b""), context)
+        opening = next(requests, b"")
+        try:
+            first = pb.Frame.FromString(opening)
+        except DecodeError as e:
+            bad_field(context, "frame", f"not parseable as gradwire.v1.Frame: {e}")
         if not first.HasField("attach"):
             bad_field(context, "attach", "the first frame of a stream names the session and its secret")
         session = self._session(first.attach, context)
-        epoch, replies = session.attach()
-        context.add_callback(lambda: replies.put(None))
-        # Frames are executed on a thread of their own, so that replies, and callbacks in the middle of a backward
-        # pass, leave while it works; this one only sends.
-        worker = threading.Thread(
-            target=session.run, args=(self._frames(first, requests, session), epoch), name=f"session-{session.id}"
-        )
-        yield self._sent(pb.Reply(attached=pb.Attached(last_seq=session.executed)))
-        worker.start()
-        while (reply := replies.get()) is not None:
-            yield self._sent(reply)
-
-    def _sent(self, reply: pb.Reply) -> bytes:
-        if reply.HasField("error"):
-            self.metrics.errors.labels(reply.error.type).inc()
-        data = reply.SerializeToString()
-        self.metrics.sent.inc(len(data))
-        return data
-
-    def _parse(self, data: bytes, context: grpc.ServicerContext) -> pb.Frame:
         try:
-            return pb.Frame.FromString(data)
-        except DecodeError as e:
-            bad_field(context, "frame", f"not parseable as gradwire.v1.Frame: {e}")
-
-    def _frames(self, first: pb.Frame, requests: Iterator[bytes], session: Session) -> Iterator[pb.Frame]:
-        """The frames of a stream as they come; one that can't be parsed is answered with an error and left out."""
-        if first.instructions or first.seq:
-            yield first
-        while True:
-            try:
-                data = next(requests, None)
-            except grpc.RpcError:
-                return  # the client is gone
-            if data is None:
-                return
-            self.metrics.received.inc(len(data))
-            try:
-                frame = pb.Frame.FromString(data)
-            except DecodeError as e:
-                session.fail(ValueError(f"a frame of {len(data)} bytes is not parseable as gradwire.v1.Frame: {e}"))
-                session.flush()
-                continue
-            yield frame
+            # The session's own thread reads the frames and executes them, so that replies, and callbacks in the middle
+            # of a backward pass, leave while it works; this one only sends.
+            replies = session.attach(itertools.chain((opening,), requests), first.received)
+        except Lost as e:
+            refuse(context, grpc.StatusCode.DATA_LOSS, "REPLIES", str(e))
+        context.add_callback(lambda: replies.put(None))
+        try:
+            while (reply := replies.get()) is not None:
+                if isinstance(reply, Fenced):
+                    refuse(context, grpc.StatusCode.ABORTED, "FENCED", "another stream has attached to this session")
+                self.metrics.sent.inc(len(reply))
+                yield reply
+        finally:
+            session.detach(replies)
 
     def _observe(self, session: Session) -> None:
         self.metrics.frames.inc()
         self.metrics.instructions.inc(session.take_instructions())
+        self.metrics.received.inc(session.received_bytes)
+        session.received_bytes = 0
         self.metrics.take_times(session.device, session.engine.times)
 
     # ---- bulk ----
 
-    def Upload(self, requests: Iterator[pb.UploadRequest], context: grpc.ServicerContext) -> pb.UploadResponse:
-        first = next(requests, pb.UploadRequest())
-        if not first.HasField("header"):
-            bad_field(context, "header", "the first message of an upload carries its header")
-        header = first.header
+    def Upload(
+        self, requests: Iterator[pb.UploadRequest], context: grpc.ServicerContext
+    ) -> Iterator[pb.UploadResponse]:
+        header = next(requests, pb.UploadRequest()).header
+        if not header.upload:
+            bad_field(context, "header", "the first message of an upload carries its header, with a number above 0")
         session = self._session(header.key, context)
         try:
-            data = session.transfers.begin_upload(header.nbytes)
+            upload = session.transfers.upload(header.upload, header.nbytes)
         except MemoryError as e:
             refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, "MAX_BYTES", str(e))
-        at, complete = 0, False
-        try:
-            for chunk in itertools.chain((first,), requests):
-                n = len(chunk.data)
-                if at + n > len(data):
-                    bad_field(context, "data", f"more than the {len(data)} bytes that the header announced")
-                data[at : at + n] = chunk.data
-                at += n
-                session.touch()
-                self.metrics.received.inc(n)
-            complete = at == len(data)
-        finally:
-            try:
-                session.transfers.end_upload(header.upload, header.nbytes, data if complete else None)
-            except ValueError as e:
-                refuse(context, grpc.StatusCode.ALREADY_EXISTS, "UPLOAD", str(e))
-        if not complete:
-            bad_field(context, "data", f"{at} bytes came of the {len(data)} that the header announced")
-        return pb.UploadResponse(nbytes=at)
+        except ValueError as e:
+            bad_field(context, "header", str(e))
+        upload.turn += 1
+        turn = upload.turn
+        yield pb.UploadResponse(received=upload.received)
+        for chunk in requests:
+            n = len(chunk.data)
+            at = upload.received
+            if at + n > len(upload.data):
+                bad_field(context, "data", f"more than the {len(upload.data)} bytes that the header announced")
+            if turn != upload.turn:
+                refuse(context, grpc.StatusCode.ABORTED, "FENCED", "another stream goes on with this upload")
+            upload.data[at : at + n] = chunk.data
+            upload.received = at + n
+            session.touch()
+            self.metrics.received.inc(n)
+        if upload.received != len(upload.data):
+            bad_field(context, "data", f"{upload.received} bytes came of the {len(upload.data)} that were announced")
+        yield pb.UploadResponse(received=upload.received)
 
     def Download(self, request: pb.DownloadRequest, context: grpc.ServicerContext) -> Iterator[pb.DownloadResponse]:
         session = self._session(request.key, context)
@@ -230,7 +209,6 @@ class Service:
             chunk = bytes(data[at : at + CHUNK])
             self.metrics.sent.inc(len(chunk))
             yield pb.DownloadResponse(data=chunk)
-        session.transfers.end_download(request.download)
 
     # ---- sessions ----
 
@@ -246,14 +224,14 @@ class Service:
     def _end(self, session: Session, why: str) -> None:
         with self._lock:
             self.sessions.pop(session.id, None)
-        session.attach()  # ends a stream that is still there
+        session.end()
         log.info("session %s", why, extra={"session": session.id})
 
     def _reap(self) -> None:
         while not self._stopping.wait(min(1.0, self.limits.lease_seconds / 4)):
             now = time.monotonic()
             for session in list(self.sessions.values()):
-                if not session.streams and now - session.touched > self.limits.lease_seconds:
+                if not session.attached and now - session.touched > self.limits.lease_seconds:
                     self.metrics.expired.inc()
                     self._end(session, "expired")
 

@@ -10,9 +10,12 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
+import grpc
 import numpy as np
+from google.protobuf.message import DecodeError
 
 from gradwire_engine import Engine, Tensor
 from gradwire_engine.backend import DTYPE, NUMPY_DTYPE, to_host
@@ -24,8 +27,9 @@ from gradwire_proto.codec import decode_arguments, dtype_of
 from gradwire_proto.spec import Spec, spec
 from gradwire_proto.v1 import gradwire_pb2 as pb
 from gradwire_server import instructions
-from gradwire_server.errors import ClientGone, Poison, Poisoned, describe
+from gradwire_server.errors import SessionEnded, Poison, Poisoned, describe
 from gradwire_server.limits import Limits
+from gradwire_server.outbox import Item, Outbox
 
 log = logging.getLogger(__name__)
 SERVER_IDS = 1 << 63
@@ -33,7 +37,7 @@ SERVER_IDS = 1 << 63
 
 
 class Session:
-    """Executes frames in order, on whichever thread calls :meth:`run`; one at a time."""
+    """Executes frames in order, on a thread of its own that outlives the streams they come by."""
 
     def __init__(self, device: str, seed: int, limits: Limits, observe: Callable[[Session], None]):
         self.id = secrets.token_hex(8)
@@ -44,20 +48,24 @@ class Session:
         self.engine.call_function = self._call_function
         self.engine.function_dropped = self._function_dropped
         self.tensors: dict[int, Tensor | Poison] = {}
-        self.replies: queue.SimpleQueue[pb.Reply | None] = queue.SimpleQueue()
-        self.executed = 0
-        """The last frame executed."""
+        self.outbox = Outbox()
+        self.begun = 0
+        """The last frame that was begun."""
         self._instructions_run = 0
+        self.received_bytes = 0
+        """Since the owner last took them."""
         self.hooks: dict[int, Callable[[], None]] = {}
         """How to remove each hook."""
         self.functions: weakref.WeakValueDictionary[int, FunctionNode] = weakref.WeakValueDictionary()
         self.transfers = Transfers(self)
         self.touched = time.monotonic()
-        self.streams = 0
-        """Streams attached: 0 or 1, or 2 for as long as an older one takes to end."""
         self.epoch = 0
+        """How many streams were attached; frames of any but the last are not read."""
+        self.attached = False
+        self._streams: queue.SimpleQueue[tuple[int, Iterator[bytes], queue.SimpleQueue[Item]] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name=f"session-{self.id}", daemon=True)
         self._observe = observe
-        self._lock = threading.Lock()
+        self._attaching = threading.Lock()
         self._locations: dict[int, pb.Location] = {}
         self._next_id = SERVER_IDS
         self._callbacks = 0
@@ -75,50 +83,89 @@ class Session:
 
     # ---- the stream ----
 
-    def attach(self) -> tuple[int, queue.SimpleQueue[pb.Reply | None]]:
-        """Take the session over for a new stream; an older one finds its epoch past and ends."""
-        self.epoch += 1
-        self.replies.put(None)
-        self.replies = queue.SimpleQueue()
-        return self.epoch, self.replies
+    def attach(self, requests: Iterator[bytes], received: int) -> queue.SimpleQueue[Item]:
+        """Read frames from a new stream from now on, and send replies to the queue returned, in place of an older one's.
 
-    def run(self, frames: Iterator[pb.Frame], epoch: int) -> None:
-        """Execute frames until they end or a newer stream takes over."""
-        with self._lock, np.errstate(all="ignore"):
-            replies = self.replies
-            self.streams += 1
+        Raises:
+            Lost: the client lacks replies that are not there any more.
+        """
+        with self._attaching:
+            replies = self.outbox.attach(received, self.begun)
+            self.epoch += 1
+            self.attached = True
+            self._streams.put((self.epoch, requests, replies))
+            if self._thread.ident is None:
+                self._thread.start()
+        return replies
+
+    def detach(self, replies: queue.SimpleQueue[Item]) -> None:
+        """A stream has ended: unless another took its place, the lease begins."""
+        if self.outbox.detach(replies):
+            self.attached = False
+        self.touch()
+
+    def end(self) -> None:
+        """End the session: its stream now, its thread after the instruction under way."""
+        self.epoch += 1
+        self.outbox.close()
+        self._streams.put(None)
+
+    def _run(self) -> None:
+        """Execute instructions until the session ends, across as many streams as that takes."""
+        with np.errstate(all="ignore"):
+            self.engine.select_device()
+            self._source = self._instructions()
             try:
-                if epoch == self.epoch:
-                    self.engine.select_device()
-                    self._source = self._instructions(frames, epoch)
-                    for instruction in self._source:
-                        self._execute(instruction)
-            except ClientGone:
+                for instruction in self._source:
+                    self._execute(instruction)
+            except SessionEnded:
                 pass
             finally:
-                self._depth = 0
-                self._held.clear()
-                self.streams -= 1
-                self.touch()
-                replies.put(None)
+                # A thread's frames are the last to hold what the session held.
+                self.tensors.clear()
 
-    def _instructions(self, frames: Iterator[pb.Frame], epoch: int) -> Iterator[pb.Instruction]:
+    def _frames(self) -> Iterator[pb.Frame]:
+        """The frames of one stream after another, as they come."""
+        while (stream := self._streams.get()) is not None:
+            epoch, requests, replies = stream
+            while epoch == self.epoch:
+                try:
+                    data = next(requests, None)
+                except grpc.RpcError:
+                    break  # cut, or fenced off by a newer one
+                if epoch != self.epoch:
+                    break
+                if data is None:
+                    self.outbox.close(replies)
+                    break
+                self.received_bytes += len(data)
+                try:
+                    frame = pb.Frame.FromString(data)
+                except DecodeError as e:
+                    self.fail(ValueError(f"a frame of {len(data)} bytes is not parseable as gradwire.v1.Frame: {e}"))
+                    self.flush()
+                    continue
+                if frame.received:
+                    self.outbox.received(frame.received)
+                if frame.seq or frame.instructions:
+                    yield frame
+
+    def _instructions(self) -> Iterator[pb.Instruction]:
         """Every instruction of every frame once, acknowledging each frame at its end.
 
         A generator that a callback goes on reading from, in the middle of a backward pass.
         """
-        for frame in frames:
-            if epoch != self.epoch:
-                return
+        for frame in self._frames():
             self.touch()
-            if frame.seq <= self.executed:
+            if frame.seq <= self.begun:
                 continue  # repeated after a broken connection
-            if frame.seq != self.executed + 1:
+            if frame.seq != self.begun + 1:
                 self.reply(error=pb.Error(type="RuntimeError", message=(
-                    f"frame {frame.seq} came after frame {self.executed}: frames are numbered 1, 2, 3, ..."
+                    f"frame {frame.seq} came after frame {self.begun}: frames are numbered 1, 2, 3, ..."
                 )))  # fmt: skip
                 self.flush()
                 continue
+            self.begun = frame.seq
             if len(frame.instructions) > self.limits.max_instructions:
                 self.fail(ValueError(f"a frame holds at most {self.limits.max_instructions} instructions, "
                                      f"got {len(frame.instructions)}"))  # fmt: skip
@@ -127,10 +174,10 @@ class Session:
                     self._locations[location.id] = location
                 yield from frame.instructions
                 self._instructions_run += len(frame.instructions)
-            self.executed = frame.seq
             self._held.append(pb.Reply(acknowledged=frame.seq))
             self.flush()
             self._observe(self)
+        raise SessionEnded
 
     def take_instructions(self) -> int:
         """How many instructions were executed since this was last asked."""
@@ -151,7 +198,7 @@ class Session:
             dropped, self._dropped = self._dropped, []
             held[-1].dropped_functions.extend(dropped)
         for reply in held:
-            self.replies.put(reply)
+            self.outbox.put(reply)
 
     # ---- instructions ----
 
@@ -166,7 +213,7 @@ class Session:
             if run is None:
                 raise ValueError("an instruction without a kind that this server knows")
             run(self, getattr(instruction, kind or ""))
-        except ClientGone:
+        except SessionEnded:
             raise
         except Exception as e:
             self.fail(e)
@@ -343,7 +390,7 @@ class Session:
         finally:
             self._depth -= 1
             engine.grad_enabled, engine.phase, engine.line = mode, phase, line
-        raise ClientGone
+        raise SessionEnded
 
     def _call_function(self, node: FunctionNode, grads: list[Tensor | None],
                        create_graph: bool) -> list[Tensor | None]:  # fmt: skip
@@ -366,44 +413,56 @@ class Session:
         return next((i for i, t in self.tensors.items() if t is variable), 0)
 
 
+@dataclass(slots=True)
+class Upload:
+    """Bytes that come beside the stream, over several tries where the connection breaks."""
+
+    data: bytearray
+    received: int = 0
+    turn: int = 0
+    """Counts the tries: a newer one ends an older one that does not know yet that it is broken."""
+
+
 class Transfers:
     """Uploads not yet put and downloads not yet fetched; used from the threads of those calls."""
 
     def __init__(self, session: Session):
         self._session = session
         self._lock = threading.Lock()
-        self._uploads: dict[int, bytearray] = {}
+        self._uploads: dict[int, Upload] = {}
         self._downloads: dict[int, memoryview] = {}
         self._reserved = 0
 
-    def begin_upload(self, nbytes: int) -> bytearray:
-        """Memory for an upload, within the session's limit.
+    def upload(self, number: int, nbytes: int) -> Upload:
+        """An upload, new or begun in an earlier try, with memory within the session's limit.
 
         Raises:
             MemoryError: it would pass it, or there are too many transfers.
+            ValueError: an earlier try was of another size.
         """
         with self._lock:
-            self._check(nbytes)
-            self._reserved += nbytes
-        return bytearray(nbytes)
+            found = self._uploads.get(number)
+            if found is None:
+                self._check(nbytes)
+                self._reserved += nbytes
+                found = self._uploads[number] = Upload(bytearray(nbytes))
+            elif len(found.data) != nbytes:
+                raise ValueError(f"upload {number} is of {len(found.data)} bytes, not {nbytes}")
+        return found
 
-    def end_upload(self, upload: int, nbytes: int, data: bytearray | None) -> None:
-        """Keep a complete upload for its Put, or give the memory of a broken one back."""
-        with self._lock:
-            if data is None or upload in self._uploads:
-                self._reserved -= nbytes
-            if data is not None:
-                if upload in self._uploads:
-                    raise ValueError(f"upload {upload} is already there")
-                self._uploads[upload] = data
+    def take_upload(self, number: int) -> bytearray:
+        """The bytes of a complete upload.
 
-    def take_upload(self, upload: int) -> bytearray:
+        Raises:
+            ValueError: there is none.
+        """
         with self._lock:
-            data = self._uploads.pop(upload, None)
-            if data is None:
-                raise ValueError(f"upload {upload} is unknown in this session")
-            self._reserved -= len(data)
-        return data
+            found = self._uploads.get(number)
+            if found is None or found.received < len(found.data):
+                raise ValueError(f"upload {number} is unknown in this session, or not complete")
+            del self._uploads[number]
+            self._reserved -= len(found.data)
+        return found.data
 
     def offer(self, key: int, array: Any) -> None:
         """Keep a copy of an array for a Download under ``key``."""

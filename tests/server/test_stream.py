@@ -162,6 +162,7 @@ def test_bytes_that_do_not_fit_the_shape(raw):
 
 
 def test_a_frame_that_is_not_parseable(raw, address):
+    raw.frames.put(None)
     stream = raw.channel.stream_stream("/gradwire.v1.Gradwire/Stream")
     frames = [pb.Frame(attach=raw.key).SerializeToString(), b"\xff\xff\xff not a frame",
               pb.Frame(seq=1, instructions=[put(1, [1.0])]).SerializeToString()]  # fmt: skip
@@ -244,7 +245,8 @@ def test_upload_and_download(raw):
     header = pb.UploadRequest(header=pb.UploadHeader(key=raw.key, upload=1, nbytes=a.nbytes))
     whole = a.tobytes()
     chunks = [pb.UploadRequest(data=whole[i : i + 2**20]) for i in range(0, len(whole), 2**20)]
-    assert raw.stub.Upload(iter([header, *chunks]), timeout=20).nbytes == a.nbytes
+    said = [r.received for r in raw.stub.Upload(iter([header, *chunks]), timeout=20)]
+    assert said == [0, a.nbytes]
     raw.send(pb.Instruction(put=pb.Put(result=1, upload=1,
                                        data=pb.TensorData(dtype=pb.DTYPE_FLOAT64, shape=a.shape))))  # fmt: skip
     raw.send(pb.Instruction(get=pb.Get(tensor=1, request=5)))
@@ -264,10 +266,21 @@ def test_upload_and_download(raw):
 def test_uploads_that_do_not_fit(raw, nbytes, data, code):
     header = pb.UploadRequest(header=pb.UploadHeader(key=raw.key, upload=2, nbytes=nbytes))
     with pytest.raises(grpc.RpcError) as e:
-        raw.stub.Upload(iter([header, pb.UploadRequest(data=data)]), timeout=20)
+        list(raw.stub.Upload(iter([header, pb.UploadRequest(data=data)]), timeout=20))
     assert e.value.code() is code
     raw.send(pb.Instruction(put=pb.Put(result=1, upload=2, data=pb.TensorData(dtype=1, shape=[nbytes]))))
-    assert raw.error(1).message == "upload 2 is unknown in this session"
+    assert raw.error(1).message == "upload 2 is unknown in this session, or not complete"
+
+
+def test_an_upload_goes_on_where_it_broke(raw):
+    header = pb.UploadRequest(header=pb.UploadHeader(key=raw.key, upload=3, nbytes=8))
+    whole = np.array([1.5]).tobytes()
+    with pytest.raises(grpc.RpcError):
+        list(raw.stub.Upload(iter([header, pb.UploadRequest(data=whole[:3])]), timeout=20))
+    rest = pb.UploadRequest(data=whole[3:])
+    assert [r.received for r in raw.stub.Upload(iter([header, rest]), timeout=20)] == [3, 8]
+    raw.send(pb.Instruction(put=pb.Put(result=1, upload=3, data=pb.TensorData(dtype=pb.DTYPE_FLOAT64))))
+    assert raw.get(1) == 1.5
 
 
 def test_hooks_call_back_and_may_change_the_gradient(raw):
@@ -298,13 +311,38 @@ def test_a_callback_that_fails_ends_the_backward(raw):
     assert works(raw)
 
 
-def test_a_stream_that_ends_in_a_callback_leaves_the_session_usable(raw):
+def test_a_callback_survives_its_stream(raw):
     raw.send(put(1, 1.0, True), apply("exp", 1, results=(2,)), pb.Instruction(add_hook=pb.AddHook(tensor=2, hook=4)))
     raw.send(pb.Instruction(backward=pb.Backward(tensors=[2], request=1)))
-    raw.reply("callback")
+    call = raw.reply("callback")
     raw.frames.put(None)
-    raw.seq = raw.attach().last_seq
+    assert raw.attach().last_seq == 2
+    assert raw.reply("callback") == call  # it was not said to have been received
+    raw.send(pb.Instruction(answer=pb.Answer(callback=call.id, results=[0])))
+    assert raw.reply("done").request == 1
     assert works(raw)
+
+
+def test_replies_are_repeated_until_they_are_received(raw):
+    raw.send(put(1, [1.0]), pb.Instruction(get=pb.Get(tensor=1, request=7)))
+    first = next(raw.replies)
+    assert (first.seq, first.acknowledged, first.value.request) == (1, 1, 7)
+    raw.attach()
+    assert next(raw.replies).value == first.value
+    raw.attach(received=1)
+    assert raw.get(1).tolist() == [1.0]
+
+
+def test_a_newer_stream_fences_off_the_older_one(raw):
+    raw.send(put(1, [1.0]))
+    next(raw.replies)
+    older, frames = raw.replies, raw.frames
+    assert raw.attach().last_seq == 1
+    with pytest.raises(grpc.RpcError) as e:
+        next(older)
+    assert e.value.code() is grpc.StatusCode.ABORTED
+    frames.put(pb.Frame(seq=2, instructions=[put(1, [5.0])]))
+    assert raw.get(1).tolist() == [1.0]
 
 
 def test_inspecting_the_graph(raw):

@@ -343,8 +343,13 @@ class Frame(_message.Message):
     INSTRUCTIONS_FIELD_NUMBER: _builtins.int
     ATTACH_FIELD_NUMBER: _builtins.int
     LOCATIONS_FIELD_NUMBER: _builtins.int
+    RECEIVED_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     """1, 2, 3, ... within the session."""
+    received: _builtins.int
+    """The client has the replies up to this number: the server need not keep them. In an attaching frame, too: the
+    stream goes on with the reply after it.
+    """
     @_builtins.property
     def instructions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Instruction]: ...
     @_builtins.property
@@ -362,10 +367,11 @@ class Frame(_message.Message):
         instructions: _abc.Iterable[Global___Instruction] | None = ...,
         attach: Global___SessionKey | None = ...,
         locations: _abc.Iterable[Global___Location] | None = ...,
+        received: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attach", b"attach"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attach", b"attach", "instructions", b"instructions", "locations", b"locations", "seq", b"seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attach", b"attach", "instructions", b"instructions", "locations", b"locations", "received", b"received", "seq", b"seq"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -774,16 +780,22 @@ class Free(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TENSORS_FIELD_NUMBER: _builtins.int
+    DOWNLOADS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def tensors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def downloads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Downloads that are complete."""
+
     def __init__(
         self,
         *,
         tensors: _abc.Iterable[_builtins.int] | None = ...,
+        downloads: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["tensors", b"tensors"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["downloads", b"downloads", "tensors", b"tensors"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1237,8 +1249,13 @@ class Reply(_message.Message):
     HISTORY_FIELD_NUMBER: _builtins.int
     ATTACHED_FIELD_NUMBER: _builtins.int
     DROPPED_FUNCTIONS_FIELD_NUMBER: _builtins.int
+    SEQ_FIELD_NUMBER: _builtins.int
     acknowledged: _builtins.int
     """Frames up to this one are done."""
+    seq: _builtins.int
+    """1, 2, 3, ... within the session; 0 for a reply that only acknowledges. After a broken connection the server repeats
+    those that the client has not said it received.
+    """
     @_builtins.property
     def value(self) -> Global___Value: ...
     @_builtins.property
@@ -1266,10 +1283,11 @@ class Reply(_message.Message):
         history: Global___History | None = ...,
         attached: Global___Attached | None = ...,
         dropped_functions: _abc.Iterable[_builtins.int] | None = ...,
+        seq: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attached", b"attached", "callback", b"callback", "done", b"done", "error", b"error", "history", b"history", "kind", b"kind", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "attached", b"attached", "callback", b"callback", "done", b"done", "dropped_functions", b"dropped_functions", "error", b"error", "history", b"history", "kind", b"kind", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "attached", b"attached", "callback", b"callback", "done", b"done", "dropped_functions", b"dropped_functions", "error", b"error", "history", b"history", "kind", b"kind", "seq", b"seq", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["value", "done", "error", "callback", "history", "attached"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
@@ -1283,7 +1301,7 @@ class Attached(_message.Message):
 
     LAST_SEQ_FIELD_NUMBER: _builtins.int
     last_seq: _builtins.int
-    """The last frame the server has executed in this session."""
+    """The last frame of this session that the server has, executed or under way: send what comes after it again."""
     def __init__(
         self,
         *,
@@ -1606,18 +1624,22 @@ Global___UploadHeader: _TypeAlias = UploadHeader  # noqa: Y015
 
 @_typing.final
 class UploadResponse(_message.Message):
+    """The first answers the header: how much is there already, from an earlier try; go on from there. The last says that
+    all is there.
+    """
+
     DESCRIPTOR: _descriptor.Descriptor
 
-    NBYTES_FIELD_NUMBER: _builtins.int
-    nbytes: _builtins.int
+    RECEIVED_FIELD_NUMBER: _builtins.int
+    received: _builtins.int
     def __init__(
         self,
         *,
-        nbytes: _builtins.int = ...,
+        received: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["nbytes", b"nbytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["received", b"received"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

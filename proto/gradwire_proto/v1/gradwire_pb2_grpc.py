@@ -59,7 +59,7 @@ class GradwireStub:
                 request_serializer=gradwire__proto_dot_v1_dot_gradwire__pb2.Frame.SerializeToString,
                 response_deserializer=gradwire__proto_dot_v1_dot_gradwire__pb2.Reply.FromString,
                 _registered_method=True)
-        self.Upload = channel.stream_unary(
+        self.Upload = channel.stream_stream(
                 '/gradwire.v1.Gradwire/Upload',
                 request_serializer=gradwire__proto_dot_v1_dot_gradwire__pb2.UploadRequest.SerializeToString,
                 response_deserializer=gradwire__proto_dot_v1_dot_gradwire__pb2.UploadResponse.FromString,
@@ -148,7 +148,7 @@ def add_GradwireServicer_to_server(servicer, server):
                     request_deserializer=gradwire__proto_dot_v1_dot_gradwire__pb2.Frame.FromString,
                     response_serializer=gradwire__proto_dot_v1_dot_gradwire__pb2.Reply.SerializeToString,
             ),
-            'Upload': grpc.stream_unary_rpc_method_handler(
+            'Upload': grpc.stream_stream_rpc_method_handler(
                     servicer.Upload,
                     request_deserializer=gradwire__proto_dot_v1_dot_gradwire__pb2.UploadRequest.FromString,
                     response_serializer=gradwire__proto_dot_v1_dot_gradwire__pb2.UploadResponse.SerializeToString,
@@ -315,7 +315,7 @@ class Gradwire:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.stream_unary(
+        return grpc.experimental.stream_stream(
             request_iterator,
             target,
             '/gradwire.v1.Gradwire/Upload',

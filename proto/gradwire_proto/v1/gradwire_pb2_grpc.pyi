@@ -44,7 +44,7 @@ class GradwireStub:
     CloseSession: _grpc.UnaryUnaryMultiCallable[_gradwire_pb2.CloseSessionRequest, _gradwire_pb2.CloseSessionResponse]
     Stream: _grpc.StreamStreamMultiCallable[_gradwire_pb2.Frame, _gradwire_pb2.Reply]
     """All work of a session, in program order. The first frame carries `attach`."""
-    Upload: _grpc.StreamUnaryMultiCallable[_gradwire_pb2.UploadRequest, _gradwire_pb2.UploadResponse]
+    Upload: _grpc.StreamStreamMultiCallable[_gradwire_pb2.UploadRequest, _gradwire_pb2.UploadResponse]
     """Tensors too big for a frame, in chunks, beside the stream: a Put or a Get refers to them."""
     Download: _grpc.UnaryStreamMultiCallable[_gradwire_pb2.DownloadRequest, _gradwire_pb2.DownloadResponse]
 
@@ -59,7 +59,7 @@ class GradwireAsyncStub(GradwireStub):
     CloseSession: _aio.UnaryUnaryMultiCallable[_gradwire_pb2.CloseSessionRequest, _gradwire_pb2.CloseSessionResponse]  # type: ignore[assignment]
     Stream: _aio.StreamStreamMultiCallable[_gradwire_pb2.Frame, _gradwire_pb2.Reply]  # type: ignore[assignment]
     """All work of a session, in program order. The first frame carries `attach`."""
-    Upload: _aio.StreamUnaryMultiCallable[_gradwire_pb2.UploadRequest, _gradwire_pb2.UploadResponse]  # type: ignore[assignment]
+    Upload: _aio.StreamStreamMultiCallable[_gradwire_pb2.UploadRequest, _gradwire_pb2.UploadResponse]  # type: ignore[assignment]
     """Tensors too big for a frame, in chunks, beside the stream: a Put or a Get refers to them."""
     Download: _aio.UnaryStreamMultiCallable[_gradwire_pb2.DownloadRequest, _gradwire_pb2.DownloadResponse]  # type: ignore[assignment]
 
@@ -107,7 +107,7 @@ class GradwireServicer(metaclass=_abc_1.ABCMeta):
         self,
         request_iterator: _MaybeAsyncIterator[_gradwire_pb2.UploadRequest],
         context: _ServicerContext,
-    ) -> _typing.Union[_gradwire_pb2.UploadResponse, _abc.Awaitable[_gradwire_pb2.UploadResponse]]:
+    ) -> _typing.Union[_abc.Iterator[_gradwire_pb2.UploadResponse], _abc.AsyncIterator[_gradwire_pb2.UploadResponse]]:
         """Tensors too big for a frame, in chunks, beside the stream: a Put or a Get refers to them."""
 
     @_abc_1.abstractmethod
