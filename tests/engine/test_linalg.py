@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import scipy.linalg
 
+from gradwire_engine import Engine, grad
 from gradwire_proto.dtypes import float64
+from gradwire_proto.errors import LinAlgError
 from tests.engine.harness import case, check, crand, rand
 
 
@@ -186,6 +188,114 @@ CASES = [
     case("trace", np.arange(6).reshape(2, 3), ref=np.trace, label="ints"),
 ]  # fmt: skip
 
+
 @pytest.mark.parametrize("c", CASES, ids=str)
 def test_op(c):
     check(c)
+
+
+SINGULAR = np.array([[1.0, 2.0], [2.0, 4.0]])
+BATCH = np.stack([np.eye(2), SINGULAR])
+NEGATIVE = np.diag([1.0, -1.0, 1.0])
+NAN = np.full((3, 3), np.nan)
+ZERO_DIAGONAL = (
+    "The diagonal element {} is zero, the inversion could not be completed because the input matrix is singular."
+)
+MINOR = (
+    "The factorization could not be completed because the input is not positive-definite (the leading minor of order "
+    "2 is not positive-definite)."
+)
+
+
+def failing(name, *args):
+    engine = Engine()
+    return engine.call(name, *[engine.wrap(a.copy()) if isinstance(a, np.ndarray) else a for a in args])
+
+
+@pytest.mark.parametrize(("name", "args", "kind", "text"), [
+    ("linalg_inv_ex", (SINGULAR, "linalg.inv"), LinAlgError, "linalg.inv: " + ZERO_DIAGONAL.format(2)),
+    ("linalg_inv_ex", (np.zeros((2, 2)), "linalg.inv"), LinAlgError, "linalg.inv: " + ZERO_DIAGONAL.format(1)),
+    ("linalg_inv_ex", (BATCH, "linalg.inv"), LinAlgError,
+     "linalg.inv: (Batch element 1): " + ZERO_DIAGONAL.format(2)),
+    ("linalg_solve_ex", (BATCH, np.ones((2, 2, 1)), "torch.linalg.solve"), LinAlgError,
+     "torch.linalg.solve: (Batch element 1): The solver failed because the input matrix is singular."),
+    ("linalg_cholesky_ex", (NEGATIVE, False, "linalg.cholesky"), LinAlgError, "linalg.cholesky: " + MINOR),
+    ("linalg_cholesky_ex", (np.stack([np.eye(3), NEGATIVE]), True, "cholesky"), LinAlgError,
+     "cholesky: (Batch element 1): " + MINOR),
+    ("cholesky_inverse", (np.zeros((2, 2)),), LinAlgError, "cholesky_inverse: " + ZERO_DIAGONAL.format(1)),
+    ("linalg_lu_factor_ex", (SINGULAR, "torch.linalg.lu_factor"), RuntimeError,
+     "torch.linalg.lu_factor: U[2,2] is zero and using it on lu_solve would result in a division by zero. If you still "
+     "want to perform the factorization, consider calling linalg.lu(A, pivot) or linalg.lu_factor_ex(A, pivot)"),
+    ("linalg_svd", (NAN,), LinAlgError, "linalg.svd: The algorithm failed to converge because the input matrix "
+                                        "contained non-finite values."),
+    ("linalg_eigh", (NAN,), LinAlgError, "linalg.eigh: The algorithm failed to converge because the input matrix is "
+                                         "ill-conditioned or has too many repeated eigenvalues (error code: 2)."),
+    ("linalg_eig", (NAN,), RuntimeError, "torch.linalg.eig: input tensor should not contain infs or NaNs."),
+    ("linalg_inv_ex", (rand(3),), RuntimeError, "linalg.inv: The input tensor A must have at least 2 dimensions."),
+    ("det", (rand(2, 3),), RuntimeError,
+     "linalg.det: A must be batches of square matrices, but they are 2 by 3 matrices"),
+    ("linalg_inv_ex", (np.ones((2, 2), int),), RuntimeError,
+     "linalg.inv: Expected a floating point or complex tensor as input. Got Long"),
+    ("linalg_inv_ex", (np.ones((2, 2), np.float16),), RuntimeError,
+     "linalg.inv: Low precision dtypes not supported. Got Half"),
+    ("linalg_svd", (np.ones((2, 2), np.float16),), NotImplementedError,
+     "\"linalg_svd_cpu\" not implemented for 'Half'"),
+    ("linalg_eigh", (rand(2, 2), "X"), RuntimeError, "Expected UPLO argument to be 'L' or 'U', but got X"),
+    ("linalg_qr", (rand(2, 2), "foo"), RuntimeError,
+     "qr received unrecognized mode 'foo' but expected one of 'reduced' (default), 'r', or 'complete'"),
+    ("linalg_solve_ex", (rand(2, 2), rand(3, 2)), RuntimeError,
+     "linalg.solve: Incompatible shapes of A and B for the equation AX = B (2x2 and 3x2)"),
+    ("linalg_solve_ex", (rand(2, 2), rand(2, 2).astype("f")), RuntimeError,
+     "linalg.solve: Expected A and B to have the same dtype, but found A of type Double and B of type Float instead"),
+    ("linalg_solve_triangular", (rand(2, 2), rand(2, 3), True, False), RuntimeError,
+     "linalg.solve_triangular: Incompatible shapes of A and B for the equation XA = B (2x2 and 2x3)"),
+    ("cholesky_solve", (rand(3, 2), rand(2, 2)), RuntimeError,
+     "Incompatible matrix sizes for cholesky_solve: each A matrix is 2 by 2 but each b matrix is 3 by 2"),
+    ("trace", (rand(3),), RuntimeError, "trace: expected a matrix, but got tensor with dim 1"),
+])  # fmt: skip
+def test_failures(name, args, kind, text):
+    with pytest.raises(RuntimeError) as e:
+        failing(name, *args)
+    assert type(e.value) is kind
+    assert str(e.value) == text
+
+
+def test_without_a_name_to_raise_for_only_the_failed_tell():
+    made, info = failing("linalg_inv_ex", BATCH)
+    np.testing.assert_array_equal(info.array, [0, 2])
+    np.testing.assert_array_equal(made.array[0], np.eye(2))
+    assert np.isinf(made.array[1]).all()
+    made, info = failing("linalg_solve_ex", BATCH, np.ones((2, 2, 1)))
+    np.testing.assert_array_equal(info.array, [0, 2])
+    np.testing.assert_array_equal(made.array[0], 1)
+    assert failing("linalg_cholesky_ex", NEGATIVE)[1].array == 2
+    assert failing("linalg_lu_factor_ex", SINGULAR)[2].array == 2
+
+
+def test_a_zero_on_a_triangle_is_a_division_by_zero():
+    made = failing("linalg_solve_triangular", np.zeros((2, 2)), np.ones((2, 1)), True)
+    assert not np.isfinite(made.array).any()
+
+
+@pytest.mark.parametrize(("mode", "text"), [
+    ("r", "The derivative of linalg.qr depends on Q, which is not computed when mode='r'. Please use linalg.qr(A, "
+          "mode='reduced') if you are going to differentiate through linalg.qr."),
+    ("complete", "The QR decomposition is not differentiable when mode='complete' and nrows > ncols."),
+])  # fmt: skip
+def test_qr_without_a_derivative(mode, text):
+    engine = Engine()
+    a = engine.wrap(rand(3, 2), True)
+    r = engine.call("linalg_qr", a, mode)[1]
+    with pytest.raises(RuntimeError) as e:
+        grad(engine, [engine.call("sum", r)], [a], [None], retain_graph=False, create_graph=False, allow_unused=False)
+    assert str(e.value) == text
+
+
+def test_repeated_eigenvalues_are_differentiable_where_their_vectors_are_not_asked_for():
+    engine = Engine()
+    a = engine.wrap(np.eye(3), True)
+    for values in (engine.call("linalg_eigvalsh", a), engine.call("linalg_eigh", a)[0], engine.call("linalg_svd", a)[1],
+                   engine.call("linalg_svdvals", a)):  # fmt: skip
+        (g,) = grad(engine, [engine.call("sum", values)], [a], [None], retain_graph=False, create_graph=False,
+                    allow_unused=False)  # fmt: skip
+        np.testing.assert_allclose(g.array, np.eye(3), atol=1e-12)

@@ -68,9 +68,7 @@ def subscripts(text: str, where: str) -> list[str]:
             i += 3
             continue
         if c not in LETTERS:
-            raise fail(
-                f"invalid subscript given at index {i} in the equation string, subscripts must be in [a-zA-Z]"
-            )
+            raise fail(f"invalid subscript given at index {i} in the equation string, subscripts must be in [a-zA-Z]")
         found.append(c)
         i += 1
     return found

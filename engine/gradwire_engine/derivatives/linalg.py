@@ -55,6 +55,7 @@ def total(*terms: Any) -> Any:
 
 # inverses and solvers
 
+
 def inv_input(given: Any, inverse: Any) -> Any:
     return None if given[0] is None else -(mh(inverse) @ given[0] @ mh(inverse))
 
@@ -107,6 +108,7 @@ vjp("linalg_pinv", A=pinv_input)
 
 # determinants
 
+
 def cofactor_input(g: Any, A: Any) -> Any:
     """The second derivative of det along conj(g): through the singular values, where det is a product."""
     n = A.shape[-1]
@@ -137,6 +139,7 @@ vjp("linalg_slogdet", A=slogdet_input)
 
 
 # factorizations
+
 
 def cholesky_input(given: Any, L: Any, upper: bool) -> Any:
     if given[0] is None:
@@ -294,6 +297,7 @@ vjp("linalg_lu_factor_ex", A=lu_input)
 
 
 # functions of matrices
+
 
 def matrix_exp_input(g: Any, input: Any) -> Any:
     """The exponential's derivative along g is the corner of the exponential of [[A.mH, g], [0, A.mH]]."""

@@ -208,7 +208,7 @@ op("cholesky_solve(Tensor B, Tensor L, bool upper=False) -> Tensor", meta=_chole
    doc="The X of L @ L.mH @ X = B; of L.mH @ L @ X = B where upper.")
 op("cholesky_inverse(Tensor L, bool upper=False) -> Tensor", meta=_cholesky_inverse,
    doc="The inverse of L @ L.mH, or of L.mH @ L where upper.")
-op("det(Tensor input) -> Tensor", meta=_det, node="LinalgDetBackward0", alias=("linalg.det",), doc="Determinant.")
+op("det(Tensor input) -> Tensor", meta=_det, node="LinalgDetBackward0", doc="Determinant.")
 op("linalg_cofactor(Tensor A) -> Tensor", meta=_cofactor, public=False, method=False,
    doc="The derivative of det by each element, of a singular matrix too.")
 op("linalg_slogdet(Tensor A, str name='linalg.slogdet') -> (Tensor sign, Tensor logabsdet)", meta=_slogdet,
@@ -232,7 +232,7 @@ op("linalg_lu_factor_ex(Tensor A, str? raise_as=None) -> (Tensor LU, Tensor pivo
 op("linalg_permutation(Tensor pivots, int size, dtype dtype) -> Tensor", meta=_permutation, public=False,
    method=False, differentiable=False, doc="The matrix P of the row swaps of an LU factorization.")
 op("matrix_exp(Tensor input) -> Tensor", meta=_matrix_exp, node="LinalgMatrixExpBackward0",
-   alias=("linalg.matrix_exp",), doc="The exponential series of a square matrix.")
+   doc="The exponential series of a square matrix.")
 op("linalg_pinv(Tensor A, *, Tensor|Scalar? atol=None, Tensor|Scalar? rtol=None, bool hermitian=False) -> Tensor",
    meta=_pinv, public=False, method=False, doc="The Moore-Penrose inverse; singular values up to the tolerance are 0.")
 op("trace(Tensor input) -> Tensor", meta=_trace, doc="Sum of the diagonal of a matrix.")
