@@ -387,10 +387,7 @@ def _spec(v: Any) -> Any:
 def _shares(a: Any, arrays: list[Any]) -> bool:
     """Whether a kernel gave back one of its arguments, or a view of one."""
     base = a.base
-    for x in arrays:
-        if x is a or (base is not None and (x is base or getattr(x, "base", None) is base)):
-            return True
-    return False
+    return any(x is a or (base is not None and (x is base or getattr(x, "base", None) is base)) for x in arrays)
 
 
 def _expanded(values: list[Any]) -> int:

@@ -10,7 +10,6 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
@@ -18,7 +17,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from gradwire_engine import Engine, Tensor
-from gradwire_engine.backend import DTYPE, NUMPY_DTYPE, to_host
+from gradwire_engine.backend import DTYPE, NUMPY_DTYPE
 from gradwire_engine.graph import FunctionNode, Node
 from gradwire_engine.tensor import Storage
 from gradwire_proto.catalog import CATALOG
@@ -27,13 +26,18 @@ from gradwire_proto.codec import decode_arguments, dtype_of
 from gradwire_proto.spec import Spec, spec
 from gradwire_proto.v1 import gradwire_pb2 as pb
 from gradwire_server import instructions
-from gradwire_server.errors import SessionEnded, Poison, Poisoned, describe
+from gradwire_server.errors import Poison, Poisoned, SessionEnded, describe
 from gradwire_server.limits import Limits
 from gradwire_server.outbox import Item, Outbox
+from gradwire_server.transfers import Transfers
 
 log = logging.getLogger(__name__)
 SERVER_IDS = 1 << 63
 """Ids from here up are the server's choice; below, the client's."""
+
+
+Stream = tuple[int, Iterator[bytes], "queue.SimpleQueue[Item]"]
+"""An attached stream: its epoch, its frames, and where its replies go."""
 
 
 class Session:
@@ -57,12 +61,12 @@ class Session:
         self.hooks: dict[int, Callable[[], None]] = {}
         """How to remove each hook."""
         self.functions: weakref.WeakValueDictionary[int, FunctionNode] = weakref.WeakValueDictionary()
-        self.transfers = Transfers(self)
+        self.transfers = Transfers(self.engine.meter, limits.max_transfers)
         self.touched = time.monotonic()
         self.epoch = 0
         """How many streams were attached; frames of any but the last are not read."""
         self.attached = False
-        self._streams: queue.SimpleQueue[tuple[int, Iterator[bytes], queue.SimpleQueue[Item]] | None] = queue.SimpleQueue()
+        self._streams: queue.SimpleQueue[Stream | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=f"session-{self.id}", daemon=True)
         self._observe = observe
         self._attaching = threading.Lock()
@@ -84,7 +88,7 @@ class Session:
     # ---- the stream ----
 
     def attach(self, requests: Iterator[bytes], received: int) -> queue.SimpleQueue[Item]:
-        """Read frames from a new stream from now on, and send replies to the queue returned, in place of an older one's.
+        """Read frames from a new stream, and send replies to the queue returned, in place of an older one's.
 
         Raises:
             Lost: the client lacks replies that are not there any more.
@@ -411,82 +415,6 @@ class Session:
         if variable is None:
             return 0
         return next((i for i, t in self.tensors.items() if t is variable), 0)
-
-
-@dataclass(slots=True)
-class Upload:
-    """Bytes that come beside the stream, over several tries where the connection breaks."""
-
-    data: bytearray
-    received: int = 0
-    turn: int = 0
-    """Counts the tries: a newer one ends an older one that does not know yet that it is broken."""
-
-
-class Transfers:
-    """Uploads not yet put and downloads not yet fetched; used from the threads of those calls."""
-
-    def __init__(self, session: Session):
-        self._session = session
-        self._lock = threading.Lock()
-        self._uploads: dict[int, Upload] = {}
-        self._downloads: dict[int, memoryview] = {}
-        self._reserved = 0
-
-    def upload(self, number: int, nbytes: int) -> Upload:
-        """An upload, new or begun in an earlier try, with memory within the session's limit.
-
-        Raises:
-            MemoryError: it would pass it, or there are too many transfers.
-            ValueError: an earlier try was of another size.
-        """
-        with self._lock:
-            found = self._uploads.get(number)
-            if found is None:
-                self._check(nbytes)
-                self._reserved += nbytes
-                found = self._uploads[number] = Upload(bytearray(nbytes))
-            elif len(found.data) != nbytes:
-                raise ValueError(f"upload {number} is of {len(found.data)} bytes, not {nbytes}")
-        return found
-
-    def take_upload(self, number: int) -> bytearray:
-        """The bytes of a complete upload.
-
-        Raises:
-            ValueError: there is none.
-        """
-        with self._lock:
-            found = self._uploads.get(number)
-            if found is None or found.received < len(found.data):
-                raise ValueError(f"upload {number} is unknown in this session, or not complete")
-            del self._uploads[number]
-            self._reserved -= len(found.data)
-        return found.data
-
-    def offer(self, key: int, array: Any) -> None:
-        """Keep a copy of an array for a Download under ``key``."""
-        with self._lock:
-            self._check(array.nbytes)
-            self._downloads[key] = np.array(to_host(array), order="C").reshape(-1).view(np.uint8).data
-            self._reserved += array.nbytes
-
-    def download(self, key: int) -> memoryview:
-        with self._lock:
-            data = self._downloads.get(key)
-        if data is None:
-            raise ValueError(f"download {key} is unknown in this session")
-        return data
-
-    def end_download(self, key: int) -> None:
-        with self._lock:
-            data = self._downloads.pop(key, None)
-            self._reserved -= 0 if data is None else data.nbytes
-
-    def _check(self, nbytes: int) -> None:
-        if len(self._uploads) + len(self._downloads) >= self._session.limits.max_transfers:
-            raise MemoryError(f"the session has a limit of {self._session.limits.max_transfers} transfers at a time")
-        self._session.engine.meter.check(nbytes + self._reserved)
 
 
 def _written(op: Op, m: pb.Apply) -> list[int]:

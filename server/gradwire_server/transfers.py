@@ -1,0 +1,89 @@
+"""Tensors too big for a frame, on their way beside the stream."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from gradwire_engine.backend import to_host
+from gradwire_engine.tensor import Meter
+
+
+@dataclass(slots=True)
+class Upload:
+    """Bytes that come beside the stream, over several tries where the connection breaks."""
+
+    data: bytearray
+    received: int = 0
+    turn: int = 0
+    """Counts the tries: a newer one ends an older one that does not know yet that it is broken."""
+
+
+class Transfers:
+    """Uploads not yet put and downloads not yet fetched; used from the threads of those calls."""
+
+    def __init__(self, meter: Meter, most: int):
+        self._meter = meter
+        self._most = most
+        self._lock = threading.Lock()
+        self._uploads: dict[int, Upload] = {}
+        self._downloads: dict[int, memoryview] = {}
+        self._reserved = 0
+
+    def upload(self, number: int, nbytes: int) -> Upload:
+        """An upload, new or begun in an earlier try, with memory within the session's limit.
+
+        Raises:
+            MemoryError: it would pass it, or there are too many transfers.
+            ValueError: an earlier try was of another size.
+        """
+        with self._lock:
+            found = self._uploads.get(number)
+            if found is None:
+                self._check(nbytes)
+                self._reserved += nbytes
+                found = self._uploads[number] = Upload(bytearray(nbytes))
+            elif len(found.data) != nbytes:
+                raise ValueError(f"upload {number} is of {len(found.data)} bytes, not {nbytes}")
+        return found
+
+    def take_upload(self, number: int) -> bytearray:
+        """The bytes of a complete upload.
+
+        Raises:
+            ValueError: there is none.
+        """
+        with self._lock:
+            found = self._uploads.get(number)
+            if found is None or found.received < len(found.data):
+                raise ValueError(f"upload {number} is unknown in this session, or not complete")
+            del self._uploads[number]
+            self._reserved -= len(found.data)
+        return found.data
+
+    def offer(self, key: int, array: Any) -> None:
+        """Keep a copy of an array for a Download under ``key``."""
+        with self._lock:
+            self._check(array.nbytes)
+            self._downloads[key] = np.array(to_host(array), order="C").reshape(-1).view(np.uint8).data
+            self._reserved += array.nbytes
+
+    def download(self, key: int) -> memoryview:
+        with self._lock:
+            data = self._downloads.get(key)
+        if data is None:
+            raise ValueError(f"download {key} is unknown in this session")
+        return data
+
+    def end_download(self, key: int) -> None:
+        with self._lock:
+            data = self._downloads.pop(key, None)
+            self._reserved -= 0 if data is None else data.nbytes
+
+    def _check(self, nbytes: int) -> None:
+        if len(self._uploads) + len(self._downloads) >= self._most:
+            raise MemoryError(f"the session has a limit of {self._most} transfers at a time")
+        self._meter.check(nbytes + self._reserved)
