@@ -89,7 +89,8 @@ def cond(A: Tensor, p: Any = None) -> Tensor:
     if p not in ("fro", "nuc", 1, -1, math.inf, -math.inf):
         raise RuntimeError(f"linalg.cond got an invalid norm type: {p}")
     check_matrix(f"linalg.cond(ord={p})", A._spec)
-    return ops.mul(matrix_norm(A, p), matrix_norm(ops.linalg_inv_ex(A)[0], p))
+    inverse, failed = ops.linalg_inv_ex(A)
+    return ops.where(ops.gt(failed, 0), math.inf, ops.mul(matrix_norm(A, p), matrix_norm(inverse, p)))
 
 
 @export("linalg.matrix_rank")
