@@ -89,7 +89,7 @@ def tensor_str(
     requires_grad: bool = False,
     grad_fn: str | None = None,
     device: str = "cpu",
-    default_dtype: DType = dtypes.DEFAULT_FLOAT,
+    default_dtype: DType | None = None,
     name: str = "tensor",
 ) -> str:
     """``repr`` of a tensor.
@@ -99,9 +99,12 @@ def tensor_str(
         dtype: its type; ``array`` may be of any type that holds the same numbers.
         shape: its full shape, where ``array`` holds only the edges.
         requires_grad, grad_fn, device: shown behind the elements; ``grad_fn`` is the node's name.
-        default_dtype: the type that needs no mention.
+        default_dtype: the type that needs no mention; None for the one in force.
         name: what stands before the bracket.
     """
+    from gradwire.dispatch import default_dtype as in_force  # needs the tensors that are printed here
+
+    default_dtype = default_dtype or in_force()
     shape = array.shape if shape is None else tuple(shape)
     for dim, n in edges(shape).items():
         if array.shape[dim] == shape[dim]:
