@@ -126,10 +126,10 @@ def checked(xp: Any) -> AbstractContextManager[Any]:
 
 def solve_triangular(xp: Any, a: Any, b: Any, *, lower: bool, unit: bool) -> Any:
     """The x of a @ x = b over batches of equal shape; a zero on the diagonal gives inf, not an error."""
+    if not b.size:
+        return xp.zeros_like(b)
     if xp is not np:
         return linalg(xp).solve_triangular(a, b, lower=lower, unit_diagonal=unit, check_finite=False)
-    if not b.size:
-        return np.zeros_like(b)
     (trsm,) = cast(Any, scipy.linalg.get_blas_funcs(["trsm"], (a, b)))
     out = np.empty(b.shape, b.dtype)
     for i in np.ndindex(b.shape[:-2]):
