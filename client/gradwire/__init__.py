@@ -18,14 +18,14 @@ from typing import Any
 
 from gradwire import autograd as autograd
 from gradwire import bind as _bind
-from gradwire import dispatch as _dispatch
 from gradwire import types as _types
 from gradwire.autograd.grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from gradwire.errors import OutOfMemoryError
 from gradwire.printing import set_printoptions
 from gradwire.session import Session, connect, current
 from gradwire.tensor import Tensor
-from gradwire.types import Size, device, dtype, finfo, iinfo
+from gradwire.types import Size, device, dtype, finfo, iinfo, set_default_dtype
+from gradwire.types import default_dtype as get_default_dtype
 from gradwire_proto.errors import LinAlgError
 
 e, inf, nan, pi = math.e, math.inf, math.nan, math.pi
@@ -33,18 +33,6 @@ strided, contiguous_format, preserve_format = "torch.strided", "torch.contiguous
 
 for _name, _dtype in _types.DTYPES.items():
     globals()[_name] = _dtype
-
-
-def get_default_dtype() -> dtype:
-    """The type of new floating-point tensors."""
-    return _dispatch.default_dtype()
-
-
-def set_default_dtype(d: dtype) -> None:
-    """Set the type of new floating-point tensors."""
-    if not d.is_floating_point:
-        raise TypeError("only floating-point types are supported as the default type")
-    _dispatch._defaults["float"] = d
 
 
 _bind.bind(sys.modules[__name__])
@@ -71,10 +59,12 @@ __all__ = [
     "dtype",
     "enable_grad",
     "finfo",
+    "get_default_dtype",
     "iinfo",
     "inference_mode",
     "is_grad_enabled",
     "no_grad",
+    "set_default_dtype",
     "set_grad_enabled",
     "set_printoptions",
 ]

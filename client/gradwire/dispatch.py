@@ -14,11 +14,11 @@ from gradwire import session as sessions
 from gradwire.mirror import Node
 from gradwire.session import Session
 from gradwire.tensor import Tensor
+from gradwire.types import default_dtype
 from gradwire_proto import dtypes
 from gradwire_proto.catalog import ALIASES, CATALOG
 from gradwire_proto.catalog.declare import Op
 from gradwire_proto.codec import encode_arguments
-from gradwire_proto.dtypes import DType
 from gradwire_proto.spec import Spec
 
 _HERE = __file__.rpartition("/")[0] + "/"
@@ -34,12 +34,6 @@ class _Mode(threading.local):
 
 mode = _Mode()
 """What holds in this thread: whether ops are recorded."""
-_defaults = {"float": dtypes.float32}
-
-
-def default_dtype() -> DType:
-    """The type of new floating-point tensors."""
-    return _defaults["float"]
 
 
 def caller() -> tuple[str, int]:

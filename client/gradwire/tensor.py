@@ -16,7 +16,7 @@ import numpy as np
 
 from gradwire import printing
 from gradwire.mirror import Node
-from gradwire.types import Size
+from gradwire.types import Size, default_dtype
 from gradwire.types import device as Device
 from gradwire_proto.dtypes import DType
 from gradwire_proto.spec import Spec, spec
@@ -244,10 +244,17 @@ class Tensor:
 
     def __repr__(self) -> str:
         # A flag that only the server knows is asked for together with the history.
+        from gradwire.dispatch import ops
+
         fn = self.grad_fn if not self.is_leaf else None
+        shown: Any = self
+        for dim, n in printing.edges(self._spec.shape).items():  # of a big tensor only the edges come over
+            shown = shown.detach()
+            ends = shown.narrow(dim, 0, n), shown.narrow(dim, self._spec.shape[dim] - n, n)
+            shown = shown.new_zeros(0) if not n else ops.cat(ends, dim)
         return printing.tensor_str(
-            self._values(), self.dtype, requires_grad=self.requires_grad, grad_fn=fn.name() if fn else None,
-            device=self._session.device,
+            shown._values(), self.dtype, shape=self._spec.shape, requires_grad=self.requires_grad,
+            grad_fn=fn.name() if fn else None, device=self._session.device, default_dtype=default_dtype(),
         )  # fmt: skip
 
     def __format__(self, form: str) -> str:
@@ -322,6 +329,9 @@ class Tensor:
         if self.requires_grad is not requires_grad:
             self._grad_flag = requires_grad
             self._session.leaves[self._id] = self
+            before, self._node = self._node, None
+            if before is not None and before.has_grad:  # graphs keep the old node; the gradient stays here
+                self._own_node().has_grad = True
             with self._session.wire.lock:
                 m = self._session.instruction().require_grad
                 m.tensor, m.value = self._id, requires_grad

@@ -29,6 +29,21 @@ DTYPES: dict[str, DType] = dtypes.BY_NAME | {alias: dtypes.BY_NAME[name] for ali
 """Every element type by each name that torch has for it; the module's attributes are made from it."""
 
 
+_default = [dtypes.DEFAULT_FLOAT]
+
+
+def default_dtype() -> DType:
+    """The type of new floating-point tensors."""
+    return _default[0]
+
+
+def set_default_dtype(d: DType) -> None:
+    """Set the type of new floating-point tensors."""
+    if not d.is_floating_point:
+        raise TypeError("only floating-point types are supported as the default type")
+    _default[0] = d
+
+
 class Size(tuple[int, ...]):
     """The sizes of a tensor's dimensions."""
 
@@ -147,7 +162,7 @@ class finfo:
 
     def __init__(self, type: DType | None = None):
         if type is None:
-            type = _default_dtype()
+            type = default_dtype()
         if not isinstance(type, DType):
             raise TypeError(f"finfo(): argument 'type' (position 1) must be torch.dtype, not {type.__class__.__name__}")
         if not type.differentiable:
@@ -198,9 +213,3 @@ class iinfo:
 
     def __repr__(self) -> str:
         return f"iinfo(min={self.min:.6g}, max={self.max:.6g}, dtype={self.dtype})"
-
-
-def _default_dtype() -> DType:
-    import gradwire
-
-    return gradwire.get_default_dtype()  # type: ignore[no-any-return, attr-defined]
