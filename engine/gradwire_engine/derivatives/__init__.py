@@ -22,6 +22,7 @@ from gradwire_engine.derivatives import (
     products,
     random,
     reduction,
+    resize,
     shape,
     special,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "products",
     "random",
     "reduction",
+    "resize",
     "shape",
     "special",
 ]

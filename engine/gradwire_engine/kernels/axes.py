@@ -73,6 +73,11 @@ def matrix(entries: Any, transposed: bool) -> tuple[Tap, ...]:
     return taps([(i, o, w) for o, i, w in entries] if transposed else list(entries))
 
 
+def smallest_first(sizes: Sequence[int], out: Sequence[int]) -> list[int]:
+    """The order of axes in which the intermediate results are smallest."""
+    return sorted(range(len(sizes)), key=lambda i: out[i] / max(1, sizes[i]))
+
+
 def apply(xp: Any, x: Any, axis: int, size: int, made: Sequence[Tap], transposed: bool = False) -> Any:
     """A map along ``axis``, which gets ``size`` elements; ``transposed`` exchanges the roles of its taps."""
     out = xp.zeros((*x.shape[:axis], size, *x.shape[axis + 1 :]), dtype=x.dtype)

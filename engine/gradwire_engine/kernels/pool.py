@@ -111,11 +111,6 @@ def _adaptive_max_pool(n: int) -> None:
     kernel(f"adaptive_max_pool{n}d", run)
 
 
-def _smallest_first(sizes: Any, out: Any) -> list[int]:
-    """The order of axes in which the intermediate results are smallest."""
-    return sorted(range(len(sizes)), key=lambda i: out[i] / max(1, sizes[i]))
-
-
 def _avg_pool(n: int) -> None:
     def geometry(size: Any, out: Any, kernel_size: Any, stride: Any, padding: Any) -> list[tuple[int, ...]]:
         k = ints("", "", kernel_size, n)
@@ -139,7 +134,7 @@ def _avg_pool(n: int) -> None:
             count_include_pad: bool, divisor_override: int | None, spec: Any) -> Any:  # fmt: skip
         lines = geometry(input.shape[-n:], spec.shape[-n:], kernel_size, stride, padding)
         x = wide(input)
-        for i in _smallest_first(input.shape[-n:], spec.shape[-n:]):
+        for i in axes.smallest_first(input.shape[-n:], spec.shape[-n:]):
             x = axes.apply(xp, x, x.ndim - n + i, lines[i][1], axes.windows(*lines[i]))
         return divided(xp, x, lines, count_include_pad, divisor_override)
 
@@ -147,7 +142,7 @@ def _avg_pool(n: int) -> None:
              count_include_pad: bool, divisor_override: int | None) -> Any:  # fmt: skip
         lines = geometry(input_size, grad.shape[-n:], kernel_size, stride, padding)
         x = divided(xp, wide(grad), lines, count_include_pad, divisor_override)
-        for i in _smallest_first(grad.shape[-n:], input_size):
+        for i in axes.smallest_first(grad.shape[-n:], input_size):
             x = axes.apply(xp, x, x.ndim - n + i, lines[i][0], axes.windows(*lines[i]), transposed=True)
         return x
 
@@ -159,7 +154,7 @@ def _adaptive_avg_pool(n: int) -> None:
     def along(xp: Any, x: Any, size: Any, out: Any, transposed: bool) -> Any:
         x = wide(x)
         to, at = (size, x.ndim - n) if transposed else (out, x.ndim - n)
-        for i in _smallest_first(x.shape[-n:], to):
+        for i in axes.smallest_first(x.shape[-n:], to):
             if size[i] != out[i]:
                 x = axes.apply(xp, x, at + i, to[i], axes.means(size[i], out[i], transposed))
         return x

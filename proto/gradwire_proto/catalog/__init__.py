@@ -22,6 +22,7 @@ from gradwire_proto.catalog import (
     products,
     random,
     reduction,
+    resize,
     shape,
     special,
 )
@@ -55,6 +56,7 @@ __all__ = [
     "products",
     "random",
     "reduction",
+    "resize",
     "shape",
     "special",
 ]
