@@ -34,7 +34,7 @@ UNTOLD = {
     "einsum": {"dtype", "casting", "optimize"},
 }
 """Keywords of functions whose signature only says ``**kwargs``."""
-ON_THE_HOST = {"linalg.py"}
+ON_THE_HOST = {"lapack.py", "linalg.py"}
 """Families that do on the CPU what CuPy has no routine for, and so import NumPy and SciPy."""
 ARRAY_METHODS = {n for n in dir(np.ndarray) if not n.startswith("_")}
 FLAGS = {"c_contiguous", "f_contiguous", "owndata"}

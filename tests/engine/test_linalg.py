@@ -116,6 +116,18 @@ def triangular(a, b, upper, left=True, unitriangular=False):
     return np.linalg.solve(a, b) if left else (np.linalg.solve(a.swapaxes(-1, -2), b.swapaxes(-1, -2))).swapaxes(-1, -2)
 
 
+def ldl(a, hermitian=False):
+    kind = "hetrf" if hermitian else "sytrf"
+    (trf,) = scipy.linalg.get_lapack_funcs([kind], (a,))
+    made, pivots, failed = trf(a, lower=1)
+    return np.tril(made), pivots, failed
+
+
+def raw(a):
+    h, tau = np.linalg.qr(a, mode="raw")
+    return h.swapaxes(-1, -2), tau
+
+
 def cofactors(a):
     out = np.empty_like(a)
     for i in range(a.shape[0]):
@@ -184,6 +196,14 @@ CASES = [
          hermitian=True, label="hermitian"),
     case("linalg_permutation", np.array([[2, 3], [1, 2]], np.int32), 3, dtype=float64, order=0,
          ref=lambda p, n, dtype: np.array([[[0, 0, 1], [1, 0, 0], [0, 1, 0]], np.eye(3)])),
+    case("linalg_ldl_factor_ex", np_symmetric(rand(3, 3)), ref=ldl, order=0),
+    case("linalg_ldl_factor_ex", np_symmetric(crand(3, 3)), ref=ldl, hermitian=True, order=0, label="hermitian"),
+    case("linalg_ldl_solve", ldl(np_symmetric(rand(3, 3)))[0], ldl(np_symmetric(rand(3, 3)))[1], rand(2, 3, 2), order=0,
+         ref=lambda ld, p, b: np.linalg.solve(np_symmetric(rand(3, 3)), b)),
+    case("linalg_ldl_solve", ldl(np_symmetric(crand(3, 3)), True)[0], ldl(np_symmetric(crand(3, 3)), True)[1],
+         crand(3, 2), ref=lambda ld, p, b, hermitian: np.linalg.solve(np_symmetric(crand(3, 3)), b), hermitian=True,
+         order=0, label="hermitian"),
+    case("linalg_geqrf", rand(2, 4, 3), ref=raw, order=0),
     case("matrix_exp", rand(0, 0), ref=np.copy, label="empty"),
     case("trace", np.arange(6).reshape(2, 3), ref=np.trace, label="ints"),
 ]  # fmt: skip
@@ -289,6 +309,14 @@ def test_qr_without_a_derivative(mode, text):
     with pytest.raises(RuntimeError) as e:
         grad(engine, [engine.call("sum", r)], [a], [None], retain_graph=False, create_graph=False, allow_unused=False)
     assert str(e.value) == text
+
+
+def test_a_derivative_that_is_missing_refuses_when_asked_for():
+    engine = Engine()
+    a = engine.wrap(np.eye(3), True)
+    ld = engine.call("linalg_ldl_factor_ex", a)[0]
+    with pytest.raises(NotImplementedError, match="derivative for aten::linalg_ldl_factor_ex is not implemented"):
+        grad(engine, [ld], [a], [engine.wrap(np.eye(3))], retain_graph=False, create_graph=False, allow_unused=False)
 
 
 def test_repeated_eigenvalues_are_differentiable_where_their_vectors_are_not_asked_for():

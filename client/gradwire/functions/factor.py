@@ -141,6 +141,27 @@ def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpos
     return ops.sub(other, matmul(matmul(matmul(other, v), t), mh(v)))
 
 
+@export("geqrf", "Tensor.geqrf")
+def geqrf(input: Tensor) -> Any:
+    """R, and below it the Householder reflections that Q is the product of."""
+    return return_types.geqrf(*ops.linalg_geqrf(input))
+
+
+# ---- LDL
+
+
+@export("linalg.ldl_factor_ex")
+def ldl_factor_ex(A: Tensor, *, hermitian: bool = False, check_errors: bool = False) -> Any:
+    """L and D of L @ D @ L.mT = A for a symmetric A, and where D has a zero."""
+    return return_types.linalg_ldl_factor_ex(*ops.linalg_ldl_factor_ex(A, hermitian))
+
+
+@export("linalg.ldl_factor")
+def ldl_factor(A: Tensor, *, hermitian: bool = False) -> Any:
+    """L and D of L @ D @ L.mT = A for a symmetric A."""
+    return return_types.linalg_ldl_factor(*ops.linalg_ldl_factor_ex(A, hermitian)[:2])
+
+
 # ---- LU
 
 

@@ -166,6 +166,28 @@ def _lu(op: Op, a: Spec, raise_as: str | None) -> tuple[Spec, ...]:
     return spec(a.shape, d), spec((*a.shape[:-2], min(a.shape[-2:])), int32), spec(a.shape[:-2], int32)
 
 
+def _ldl(op: Op, a: Spec, hermitian: bool) -> tuple[Spec, ...]:
+    name = "torch.linalg.ldl_factor_ex"
+    check_matrix(name, a)
+    d = check_type(name, a, "ldl_factor_kernel_cpu")
+    return spec(a.shape, d), spec(a.shape[:-1], int32), spec(a.shape[:-2], int32)
+
+
+def _ldl_solve(op: Op, ld: Spec, pivots: Spec, b: Spec, hermitian: bool) -> Spec:
+    _system("torch.linalg.ldl_solve", ld, b, "AX = B")
+    if pivots.dtype.category is not Category.INT:
+        raise RuntimeError(
+            f"torch.linalg.ldl_solve: Expected pivots to be integers. Got {pivots.dtype.legacy}"
+        )
+    return spec((*broadcast_shapes(b.shape[:-2], ld.shape[:-2]), *b.shape[-2:]), ld.dtype)
+
+
+def _geqrf(op: Op, a: Spec) -> tuple[Spec, Spec]:
+    check_matrix("torch.geqrf", a, "input", square=False)
+    d = _unsupported(a, "geqrf_cpu")
+    return spec(a.shape, d), spec((*a.shape[:-2], min(a.shape[-2:])), d)
+
+
 def _permutation(op: Op, pivots: Spec, size: int, dtype: DType) -> Spec:
     return spec((*pivots.shape[:-1], size, size), dtype)
 
@@ -229,6 +251,12 @@ op("linalg_svdvals(Tensor A) -> Tensor", meta=_svdvals, public=False, method=Fal
    doc="Singular values, descending.")
 op("linalg_lu_factor_ex(Tensor A, str? raise_as=None) -> (Tensor LU, Tensor pivots, Tensor info)", meta=_lu,
    public=False, method=False, doc="P @ L @ U = A in one matrix, with the row that each step swapped, from 1.")
+op("linalg_ldl_factor_ex(Tensor A, bool hermitian=False) -> (Tensor LD, Tensor pivots, Tensor info)", meta=_ldl,
+   public=False, method=False, doc="L and D of L @ D @ L.mT = A for a symmetric A, of L @ D @ L.mH where hermitian.")
+op("linalg_ldl_solve(Tensor LD, Tensor pivots, Tensor B, *, bool hermitian=False) -> Tensor", meta=_ldl_solve,
+   public=False, method=False, alias=("linalg.ldl_solve",), doc="The X of A @ X = B, where ldl_factor made LD of A.")
+op("linalg_geqrf(Tensor input) -> (Tensor a, Tensor tau)", meta=_geqrf, public=False, method=False,
+   node="GeqrfBackward0", doc="R, and below it the Householder reflections that Q is the product of.")
 op("linalg_permutation(Tensor pivots, int size, dtype dtype) -> Tensor", meta=_permutation, public=False,
    method=False, differentiable=False, doc="The matrix P of the row swaps of an LU factorization.")
 op("matrix_exp(Tensor input) -> Tensor", meta=_matrix_exp, node="LinalgMatrixExpBackward0",
