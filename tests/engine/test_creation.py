@@ -45,6 +45,7 @@ CASES = [
     case("clone", rand(3), ref=np.copy),
     case("detach", rand(2), ref=np.copy, order=0),
     case("copy_", rand(2, 3), crand(3), ref=lambda a, b: np.broadcast_to(b.real, a.shape), label="drops imaginary"),
+    case("require", rand(3), np.array([True, True]), "too little", ref=lambda a, *_: a),
     case("to_dtype", crand(2), dtypes.float64, ref=lambda a, d: a.real),
 ]
 
@@ -74,6 +75,14 @@ ERRORS = [
 def test_errors(op, args, kind, text):
     with pytest.raises(kind, match=text):
         Engine().call(op, *args)
+
+
+def test_require_refuses_in_the_callers_words():
+    engine = Engine()
+    with pytest.raises(RuntimeError, match="too little"):
+        engine.call("require", engine.wrap(rand(3)), engine.wrap(np.array([True, False])), "too little")
+    with pytest.raises(RuntimeError, match="expected a condition of bools, got Double"):
+        engine.call("require", engine.wrap(rand(3)), engine.wrap(rand(3)), "too little")
 
 
 def test_fill_takes_no_vector():

@@ -18,6 +18,13 @@ def to_dtype(xp: Any, input: Any, dtype: Any) -> Any:
     return input.astype(NUMPY_DTYPE[dtype], order="C")
 
 
+@kernel("require")
+def require(xp: Any, input: Any, condition: Any, text: str) -> Any:
+    if not condition.all():
+        raise RuntimeError(text)
+    return input.copy(order="C")
+
+
 @kernel("copy_")
 def copy_(xp: Any, input: Any, src: Any) -> None:
     input[...] = src.real if src.dtype.kind == "c" and input.dtype.kind != "c" else src

@@ -7,6 +7,7 @@ from typing import Any
 from gradwire_proto.catalog.creation import check_number
 from gradwire_proto.catalog.declare import Op, check_writable, op
 from gradwire_proto.catalog.meta import broadcast_shapes, same
+from gradwire_proto.dtypes import bool_
 from gradwire_proto.spec import Spec, spec
 
 
@@ -35,6 +36,12 @@ def _fill(op: Op, input: Spec, value: Any) -> Spec:
     return spec(input.shape, input.dtype)
 
 
+def _require(op: Op, input: Spec, condition: Spec, text: str) -> Spec:
+    if condition.dtype is not bool_:
+        raise RuntimeError(f"require(): expected a condition of bools, got {condition.dtype.legacy}")
+    return spec(input.shape, input.dtype)
+
+
 op("clone(Tensor input) -> Tensor", meta=same, doc="A dense copy.")
 op("detach(Tensor(a) input) -> Tensor(a)", meta=_alias, differentiable=False,
    doc="The same memory without the history.")
@@ -45,3 +52,5 @@ op("fill(Tensor input, Tensor|Scalar value) -> Tensor", meta=_fill, inplace=True
    doc="Every element one value.")
 op("to_dtype(Tensor input, dtype dtype) -> Tensor", meta=lambda op, input, dtype: spec(input.shape, dtype),
    public=False, method=False, node="ToCopyBackward0", doc="A dense copy of another element type.")
+op("require(Tensor input, Tensor condition, str text) -> Tensor", meta=_require, public=False, method=False,
+   doc="A dense copy, provided that the condition holds everywhere; else an error with this text.")
