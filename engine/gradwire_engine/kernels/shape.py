@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 from gradwire_engine.backend import NUMPY_DTYPE
@@ -25,8 +24,10 @@ kernel("diagonal", lambda xp, input, offset, dim1, dim2: diagonal(xp, input, off
 
 
 def expand(xp: Any, a: Any, shape: tuple[int, ...]) -> Any:
-    """Broadcast to a shape; one may write to it where nothing was repeated (NumPy's own is read-only)."""
-    return a.reshape(shape) if math.prod(shape) == a.size else xp.broadcast_to(a, shape)
+    """Broadcast to a shape; a view whose parts one may write to (NumPy's own is read-only)."""
+    lead = len(shape) - a.ndim
+    strides = [a.strides[i - lead] if i >= lead and a.shape[i - lead] == n else 0 for i, n in enumerate(shape)]
+    return xp.lib.stride_tricks.as_strided(a, shape, strides)
 
 
 def _expanded(shape: tuple[int, ...], size: tuple[int, ...]) -> tuple[int, ...]:

@@ -107,7 +107,7 @@ def _expand(op: Op, input: Spec, size: Sequence[int]) -> Spec:
             f"provided ({len(size)}) must be greater or equal to the number of dimensions in the tensor ({input.ndim})"
         )
     shape, strides = [], []
-    for i, want in enumerate(size):
+    for i, want in reversed(list(enumerate(size))):  # torch names the last dimension that does not fit
         have = input.shape[i - lead] if i >= lead else 1
         step = input.strides[i - lead] if i >= lead else 0
         if want == -1 and i < lead:
@@ -125,7 +125,7 @@ def _expand(op: Op, input: Spec, size: Sequence[int]) -> Spec:
                 f"The expanded size of the tensor ({want}) must match the existing size ({have}) at non-singleton "
                 f"dimension {i}.  Target sizes: {list(size)}.  Tensor sizes: {list(input.shape)}"
             )
-    return spec(tuple(shape), input.dtype, tuple(strides))
+    return spec(tuple(reversed(shape)), input.dtype, tuple(reversed(strides)))
 
 
 def _permute(op: Op, input: Spec, dims: Sequence[int]) -> Spec:
