@@ -18,10 +18,11 @@ from gradwire.types import default_dtype
 from gradwire_proto import dtypes
 from gradwire_proto.catalog import ALIASES, CATALOG
 from gradwire_proto.catalog.declare import Op
-from gradwire_proto.codec import encode_arguments
+from gradwire_proto.codec import encode_apply
 from gradwire_proto.spec import Spec
 
 _HERE = __file__.rpartition("/")[0] + "/"
+_own_files: dict[str, bool] = {}
 _PROTO = dtypes.__file__.rpartition("/")[0] + "/"
 LEAF_WRITTEN = "a leaf Variable that requires grad is being used in an in-place operation."
 VIEW_OF_LEAF_WRITTEN = "a view of a leaf Variable that requires grad is being used in an in-place operation."
@@ -41,23 +42,12 @@ def caller() -> tuple[str, int]:
     f = sys._getframe(2)
     while True:
         name = f.f_code.co_filename
-        if not name.startswith((_HERE, _PROTO)) or f.f_back is None:
+        own = _own_files.get(name)
+        if own is None:
+            own = _own_files[name] = name.startswith((_HERE, _PROTO))
+        if not own or f.f_back is None:
             return name, f.f_lineno
         f = f.f_back
-
-
-def _specs(values: Sequence[Any]) -> list[Any]:
-    return [
-        v._spec if isinstance(v, Tensor) else tuple([x._spec if isinstance(x, Tensor) else x for x in v])
-        if type(v) is tuple
-        else v
-        for v in values
-    ]
-
-
-def _id(t: Any) -> int:
-    i: int = t._id
-    return i
 
 
 def call(op: Op, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
@@ -67,13 +57,20 @@ def call(op: Op, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         TypeError, RuntimeError, IndexError, ValueError: torch's, for what arguments, shapes and types show.
     """
     values = op.bind(args, kwargs, Tensor)
-    tensors = [v for v in values if isinstance(v, Tensor)]
+    tensors: list[Tensor] = []
+    specs: list[Any] = []
     for v in values:
-        if type(v) is tuple:
+        if isinstance(v, Tensor):
+            tensors.append(v)
+            specs.append(v._spec)
+        elif type(v) is tuple:
             tensors += [x for x in v if isinstance(x, Tensor)]
+            specs.append(tuple([x._spec if isinstance(x, Tensor) else x for x in v]))
+        else:
+            specs.append(v)
     if op.writes and mode.grad and op.differentiable:
         check_write(tensors[0])
-    inferred = op.infer(_specs(values))
+    inferred = op.infer(specs)
     session = tensors[0]._session if tensors else sessions.current()
     for t in tensors:
         if t._session is not session:
@@ -82,7 +79,7 @@ def call(op: Op, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
             )
     if op.writes:
         return _write(op, values, tensors, session)
-    if op.view_of is None:
+    if inferred.nbytes > session.max_bytes and op.view_of is None:
         for s in inferred.results:
             session.check_size(s)
     recorded = mode.grad and op.differentiable
@@ -136,12 +133,7 @@ def send(op: Op, values: Sequence[Any], ids: list[int], session: Session) -> Non
     with wire.lock:
         sync_mode(session)
         where = wire.location(file, line)
-        instruction = session.instruction()
-        apply = instruction.apply
-        apply.op = op.name
-        encode_arguments(apply.arguments, op, values, _id)
-        apply.results.extend(ids)
-        instruction.location = where
+        session.add_encoded(encode_apply(op, values, ids, where, Tensor))
     wire.relieve()
 
 

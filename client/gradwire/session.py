@@ -16,6 +16,7 @@ import grpc
 import numpy as np
 
 from gradwire import embedded
+from gradwire.bulk import Bulk
 from gradwire.errors import OutOfMemoryError
 from gradwire.wire import SERVICE, Wire, rpc_exception
 from gradwire_proto.codec import dtype_of
@@ -62,6 +63,7 @@ class Session:
         self.id: str = opened.session_id
         self.device: str = opened.device
         self.limits = opened.limits
+        self.max_bytes: int = opened.limits.max_bytes
         self.closed = False
         self.functions: dict[int, Any] = {}
         """Custom functions that are part of a graph, by number."""
@@ -79,6 +81,7 @@ class Session:
         self._dead_bytes = 0
         self.wire = Wire(self._channel, self._metadata, self._key, self._call_back, self._drop_function,
                          reconnect)  # fmt: skip
+        self._bulk = Bulk(self._channel, self._metadata, self._key, reconnect, self.wire.closing)
         _sessions.add(self)
 
     def _call(self, name: str, request: Any, response: Any, timeout: float, wait: bool = True) -> Any:
@@ -103,13 +106,21 @@ class Session:
         Raises:
             RuntimeError: the session is closed.
         """
+        self._tell_dead()
+        return self.wire.add(nbytes)
+
+    def add_encoded(self, data: bytes) -> None:
+        """Add an instruction that is encoded already, as :meth:`instruction` would."""
+        self._tell_dead()
+        self.wire.add_encoded(data)
+
+    def _tell_dead(self) -> None:
         if self.closed:
             raise RuntimeError("this gradwire session is closed")
         dead = self._dead
-        if dead and (len(dead) >= FREE_COUNT or self._dead_bytes >= FREE_BYTES):
+        if len(dead) >= FREE_COUNT or self._dead_bytes >= FREE_BYTES:
             self._dead_bytes = 0
             self.wire.add().free.tensors.extend([dead.popleft() for _ in range(len(dead))])
-        return self.wire.add(nbytes)
 
     # ---- values ----
 
@@ -120,7 +131,7 @@ class Session:
         bulk = s.nbytes > self.limits.max_inline_bytes
         i = self.new_id()
         if bulk:
-            self.wire.upload(i, memoryview(array.reshape(-1).view(np.uint8)))
+            self._bulk.upload(i, memoryview(array.reshape(-1).view(np.uint8)))
         with self.wire.lock:
             put = self.instruction(0 if bulk else s.nbytes).put
             put.result = i
@@ -149,7 +160,9 @@ class Session:
         if not value.download:
             return np.frombuffer(bytearray(value.data.data), dtype).reshape(tuple(value.data.shape))
         out: np.ndarray[Any, Any] = np.empty(tuple(value.data.shape), dtype)
-        self.wire.download(value.download, memoryview(out.reshape(-1).view(np.uint8)))
+        self._bulk.download(value.download, memoryview(out.reshape(-1).view(np.uint8)))
+        with self.wire.lock:
+            self.instruction().free.downloads.append(value.download)
         return out
 
     def check_size(self, s: Spec) -> None:

@@ -15,12 +15,13 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
 
 from gradwire.errors import OutOfMemoryError, exception
+from gradwire_proto.codec import frame_field
 from gradwire_proto.v1 import gradwire_pb2 as pb
 
 FLUSH_COUNT = 128
@@ -31,7 +32,6 @@ FLUSH_SECONDS = 0.002
 """How long an instruction waits for company."""
 WINDOW = 64
 """Frames in flight before the sender reads acknowledgements: with FLUSH_BYTES, the bound on what is kept to repeat."""
-CHUNK = 1 << 20
 BACKOFF = 0.02, 2.0
 """Seconds before a second and, at most, before any later try to reconnect; they double, and are drawn at random."""
 FINAL = frozenset({
@@ -71,7 +71,9 @@ class Wire:
         self._call_back = call_back
         self._dropped = dropped
         self._patience = patience
-        self._frame = pb.Frame()
+        self._parts: list[bytes | pb.Instruction] = []
+        """The frame to be: instructions, those in bytes encoded already."""
+        self._fresh: list[pb.Location] = []
         self._bytes = 0
         self._seq = 0
         self._acknowledged = 0
@@ -84,7 +86,7 @@ class Wire:
         self._late: Exception | None = None
         self._broken: Exception | None = None
         self._wake = threading.Event()
-        self._closing = threading.Event()
+        self.closing = threading.Event()
         self._open()
         self._timer = threading.Thread(target=self._flush_late, name="gradwire-flush", daemon=True)
         self._timer.start()
@@ -96,21 +98,29 @@ class Wire:
         known = self._locations.get((file, line))
         if known is None:
             known = self._locations[file, line] = len(self._locations) + 1
-            self._frame.locations.add(id=known, file=file, line=line)
+            self._fresh.append(pb.Location(id=known, file=file, line=line))
         return known
 
     def add(self, nbytes: int = 0) -> pb.Instruction:
         """A fresh instruction, to be filled in. Call with ``lock`` held."""
-        frame = self._frame
-        n = len(frame.instructions)
-        if n >= FLUSH_COUNT or self._bytes >= FLUSH_BYTES:
+        made = pb.Instruction()
+        self._append(made, nbytes)
+        return made
+
+    def add_encoded(self, data: bytes) -> None:
+        """Add an instruction as a field ``instructions`` of a Frame. Call with ``lock`` held."""
+        self._append(data, len(data))
+
+    def _append(self, part: bytes | pb.Instruction, nbytes: int) -> None:
+        parts = self._parts
+        if len(parts) >= FLUSH_COUNT or self._bytes >= FLUSH_BYTES:
             self._send()
-            frame, n = self._frame, 0
-        if not n:
+            parts = self._parts
+        if not parts:
             self._wake.set()
         self._bytes += nbytes
         self.sent += 1
-        return frame.instructions.add()
+        parts.append(part)
 
     def flush(self) -> None:
         """Send what is there. Call without ``lock`` held, for it may wait for the server to keep up."""
@@ -126,17 +136,19 @@ class Wire:
                     self._read()
 
     def _send(self) -> None:
-        frame = self._frame
-        if not frame.instructions:
+        parts = self._parts
+        if not parts:
             return
-        self._frame = pb.Frame()
+        self._parts = []
         self._bytes = 0
         if self._broken is not None:
             raise self._broken
         self._seq += 1
-        frame.seq = self._seq
-        frame.received = self._received
-        data = frame.SerializeToString()
+        head = pb.Frame(seq=self._seq, received=self._received, locations=self._fresh)
+        self._fresh.clear()
+        # A message is its fields one after the other, so instructions encoded earlier just follow.
+        fields = [p if type(p) is bytes else frame_field(p) for p in parts]
+        data = b"".join([head.SerializeToString(), *fields])
         self._unacknowledged.append((self._seq, data))
         self._outbox.put(data)
 
@@ -145,7 +157,7 @@ class Wire:
             self._wake.wait()
             self._wake.clear()
             # A frame that fills up sooner has left by then; what is there now is its successor's start.
-            if self._closing.wait(FLUSH_SECONDS):
+            if self.closing.wait(FLUSH_SECONDS):
                 return
             with self.lock, contextlib.suppress(ConnectionError):
                 self._send()
@@ -235,7 +247,7 @@ class Wire:
         pause = BACKOFF[0]
         while True:
             code = broken.code() if isinstance(broken, grpc.Call) else None
-            if self._closing.is_set() or code in FINAL or time.monotonic() >= end:
+            if self.closing.is_set() or code in FINAL or time.monotonic() >= end:
                 why = broken.details() if isinstance(broken, grpc.Call) else "the server ended the stream"
                 self._broken = ConnectionError(f"the connection to the gradwire server is lost: {why}")
                 raise self._broken from None
@@ -251,74 +263,14 @@ class Wire:
                 return
             except (grpc.RpcError, StopIteration) as e:
                 broken = e
-            self._closing.wait(random.uniform(pause / 2, pause))
+            self.closing.wait(random.uniform(pause / 2, pause))
             pause = min(2 * pause, BACKOFF[1])
-
-    def _retry(self, attempt: Callable[[], bool]) -> None:
-        """Try a transfer until it is complete, as long as it gets on or ``patience`` lasts."""
-        end = time.monotonic() + self._patience
-        pause = BACKOFF[0]
-        while True:
-            try:
-                if attempt():
-                    return
-            except grpc.RpcError as e:
-                code = e.code() if isinstance(e, grpc.Call) else None
-                if code in FINAL or time.monotonic() >= end:
-                    raise rpc_exception(e) from None
-            self._closing.wait(random.uniform(pause / 2, pause))
-            pause = min(2 * pause, BACKOFF[1])
-
-    def upload(self, upload: int, data: memoryview) -> None:
-        """Bring bytes to the server beside the stream."""
-        call = self.channel.stream_stream(
-            f"{SERVICE}Upload", pb.UploadRequest.SerializeToString, pb.UploadResponse.FromString
-        )
-
-        def attempt() -> bool:
-            begin: queue.SimpleQueue[int | None] = queue.SimpleQueue()
-
-            def chunks() -> Iterator[pb.UploadRequest]:
-                yield pb.UploadRequest(header=pb.UploadHeader(key=self.key, upload=upload, nbytes=len(data)))
-                start = begin.get()  # what an earlier try brought is there
-                for at in range(len(data) if start is None else start, len(data), CHUNK):
-                    yield pb.UploadRequest(data=bytes(data[at : at + CHUNK]))
-
-            received = -1
-            try:
-                for response in call(chunks(), metadata=self._metadata):
-                    received = response.received
-                    begin.put(received)
-            finally:
-                begin.put(None)
-            return received == len(data)
-
-        self._retry(attempt)
-
-    def download(self, key: int, into: memoryview) -> None:
-        """Fetch bytes from the server beside the stream."""
-        call = self.channel.unary_stream(
-            f"{SERVICE}Download", pb.DownloadRequest.SerializeToString, pb.DownloadResponse.FromString
-        )
-        at = 0
-
-        def attempt() -> bool:
-            nonlocal at
-            request = pb.DownloadRequest(key=self.key, download=key, offset=at)
-            for response in call(request, metadata=self._metadata):
-                into[at : at + len(response.data)] = response.data
-                at += len(response.data)
-            return at == len(into)
-
-        self._retry(attempt)
-        with self.lock:
-            self.add().free.downloads.append(key)
 
     def close(self) -> None:
         """End the stream; what was added before is sent first."""
         with self.lock, contextlib.suppress(ConnectionError):
             self._send()
-        self._closing.set()
+        self.closing.set()
         self._wake.set()
         self._outbox.put(None)
 

@@ -15,7 +15,7 @@ import numpy as np
 from gradwire_engine import functional as F
 from gradwire_engine.backend import DTYPE, NUMPY_DTYPE
 from gradwire_engine.engine import Engine
-from gradwire_engine.graph import AccumulateGrad, Node, OpNode, history
+from gradwire_engine.graph import AccumulateGrad, Edge, Node, OpNode, history
 from gradwire_engine.tensor import Tensor
 from gradwire_proto.spec import Spec
 
@@ -199,17 +199,19 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
                     for hook in list((node.variable.post_hooks or {}).values()):
                         hook(node.variable)
                 continue
-            live = [e is not None and (needed is None or e[0] in needed) for e in node.edges]
-            if not any(live):
-                continue
+            edges: tuple[Edge, ...] | list[Edge] = node.edges
+            if needed is not None:
+                edges = [e if e is not None and e[0] in needed else None for e in edges]
+                if not any(edges):
+                    continue
             engine.line = node.line
             made: list[Any] = []
-            if any(g is not None for g in grads):
+            if grads[0] is not None or any(g is not None for g in grads):
                 made = _timed(engine, node, grads, create_graph)
             if not retain_graph:
                 node.release()
-            for i, e in enumerate(node.edges):
-                if e is None or not live[i]:
+            for i, e in enumerate(edges):
+                if e is None:
                     continue
                 n = e[0]
                 g = made[i] if made else None

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from time import perf_counter_ns
 from typing import Any
 
+import numpy as np
+
 from gradwire_engine import backend
 from gradwire_engine.backend import DTYPE, NUMPY_DTYPE
 from gradwire_engine.functional import run_kernel
@@ -14,7 +16,7 @@ from gradwire_engine.registry import KERNELS, RULES
 from gradwire_engine.tensor import Meter, Tensor
 from gradwire_proto.catalog import CATALOG
 from gradwire_proto.catalog.declare import Inferred, Op
-from gradwire_proto.dtypes import DType
+from gradwire_proto.dtypes import Category, DType
 from gradwire_proto.spec import Spec, spec
 
 LEAF_WRITTEN = "a leaf Variable that requires grad is being used in an in-place operation."
@@ -89,7 +91,7 @@ class Engine:
             RuntimeError, IndexError, TypeError, ValueError: what the meta rule or the kernel finds wrong.
             MemoryError: the results would pass the session's limit; nothing was allocated.
         """
-        specs = [_spec(v) for v in values]
+        specs = [v.spec if type(v) is Tensor else _spec(v) if type(v) is tuple else v for v in values]
         inferred = op.infer(specs)
         base = op.inplace_of
         if op.writes:
@@ -128,6 +130,8 @@ class Engine:
 
     def number(self, v: Any, compute: DType) -> Any:
         """A Python number as a 0-d array: integers wrap as in C, as torch has it."""
+        if self.xp is np and compute.category >= Category.FLOAT:
+            return NUMPY_DTYPE[compute].type(v)
         return self.xp.asarray(v).astype(NUMPY_DTYPE[compute])
 
     def _run(self, op: Op, arrays: list[Any], inferred: Inferred, out: Any = None) -> list[Any]:
@@ -204,6 +208,8 @@ class Engine:
         node.save_results(results)
 
     def _node(self, op: Op, values: list[Any], specs: list[Any], out_specs: tuple[Spec, ...]) -> OpNode | None:
+        if op.tensor_params is not None:
+            return self._plain_node(op, op.tensor_params, values, specs, out_specs)
         edges: list[Any] = []
         in_specs: list[Spec] = []
         needs = []
@@ -233,6 +239,28 @@ class Engine:
             raise NotImplementedError(f"derivative for {op.name} is not implemented")
         mask = tuple(needs)
         return OpNode(self, op, rule.plan(mask), mask, tuple(edges), tuple(in_specs), out_specs, tuple(spans))
+
+    def _plain_node(self, op: Op, at: tuple[int, ...], values: list[Any], specs: list[Any],
+                    out_specs: tuple[Spec, ...]) -> OpNode | None:  # fmt: skip
+        """The node of an op without lists: an edge for each argument that may be a tensor."""
+        edges: list[Any] = []
+        mask, bit = 0, 1
+        for i in at:
+            v = values[i]
+            e = None
+            if type(v) is Tensor and (v.requires_grad or v.base is not None):
+                e = history(v)
+                if e is not None:
+                    mask |= bit
+            edges.append(e)
+            bit <<= 1
+        if not mask:
+            return None
+        rule = RULES.get(op.name)
+        if rule is None:
+            raise NotImplementedError(f"derivative for {op.name} is not implemented")
+        needs, plan = rule.plan_of(mask, at)
+        return OpNode(self, op, plan, needs, tuple(edges), tuple([specs[i] for i in at]), out_specs, rule.spans)
 
     def _write(self, op: Op, values: list[Any], specs: list[Any], inferred: Inferred) -> list[Tensor]:
         """Apply an op that writes to its arguments, with torch's refusals."""

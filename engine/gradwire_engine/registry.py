@@ -66,12 +66,28 @@ class Plan:
 class Rule:
     """An op's formulas, and the plans made from them."""
 
-    __slots__ = ("formulas", "op", "plans")
+    __slots__ = ("_by_mask", "formulas", "op", "plans", "spans")
 
     def __init__(self, op: Op, formulas: tuple[Formula, ...]):
         self.op = op
         self.formulas = formulas
         self.plans: dict[tuple[bool, ...], Plan] = {}
+        self._by_mask: dict[int, tuple[tuple[bool, ...], Plan]] = {}
+        spans, at = [], 0
+        for p in op.params:
+            spans.append((at, at + p.is_tensor))
+            at += p.is_tensor
+        self.spans = tuple(spans)
+        """Which edge of the node is each argument's, where no argument is a list of tensors."""
+
+    def plan_of(self, mask: int, at: tuple[int, ...]) -> tuple[tuple[bool, ...], Plan]:
+        """What :meth:`plan` takes and gives, where bit i of ``mask`` stands for argument ``at[i]``."""
+        found = self._by_mask.get(mask)
+        if found is None:
+            wanted = {i for bit, i in enumerate(at) if mask >> bit & 1}
+            needs = tuple(i in wanted for i in range(len(self.op.params)))
+            found = self._by_mask[mask] = needs, self.plan(needs)
+        return found
 
     def plan(self, needs: tuple[bool, ...]) -> Plan:
         """The plan where argument i (in signature order) wants a gradient if ``needs[i]``."""

@@ -70,10 +70,21 @@ class Inferred:
 
     results: tuple[Spec, ...]
     compute: DType | None = None
+    nbytes: int = field(init=False)
 
-    @property
-    def nbytes(self) -> int:
-        return sum(r.nbytes for r in self.results)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "nbytes", sum(r.nbytes for r in self.results))
+
+
+_NOTHING: frozenset[type] = frozenset()
+_QUICK: dict[str, frozenset[type]] = {
+    "Tensor": frozenset({Param}),
+    "Tensor|Scalar": frozenset({Param, bool, int, float, complex}),
+    "Scalar": frozenset({bool, int, float, complex}),
+    "int": frozenset({int}),
+    "float": frozenset({float}),
+    "bool": frozenset({bool}),
+}
 
 
 @dataclass(slots=True, eq=False)
@@ -103,12 +114,26 @@ class Op:
     view_of: int | None = field(init=False)
     """Index of the argument that the results are views of."""
     returns_list: bool = field(init=False)
+    tensor_params: tuple[int, ...] | None = field(init=False)
+    """Indices of the arguments that are a tensor or a number; None where a list of tensors is among them."""
+    _defaults: tuple[Any, ...] = field(init=False)
+    _quick: tuple[frozenset[type], ...] = field(init=False)
+    """For each argument that may be given by position, the types that need no conversion; ``Param`` for a tensor."""
+    _least: int = field(init=False)
+    """How many arguments have no default."""
 
     def __post_init__(self) -> None:
         self.writes = tuple(i for i, p in enumerate(self.params) if p.writes)
         alias = self.results[0].alias if self.results and not self.writes else ""
         self.view_of = next(i for i, p in enumerate(self.params) if p.alias == alias) if alias else None
         self.returns_list = any(r.is_list for r in self.results)
+        lists = any(p.is_tensor and p.is_list for p in self.params)
+        self.tensor_params = None if lists else tuple(i for i, p in enumerate(self.params) if p.is_tensor)
+        self._defaults = tuple(p.default for p in self.params)
+        self._quick = tuple(_QUICK.get(p.kind, _NOTHING) for p in self.params if not (p.is_list or p.keyword_only))
+        if any(p.is_list for p in self.params[: len(self._quick)]):
+            self._quick = ()
+        self._least = max((i + 1 for i, p in enumerate(self.params) if p.required), default=0)
 
     def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any], tensor: type) -> list[Any]:
         """Arguments in signature order, defaults filled in, kinds checked, lists as tuples, numbers unwrapped.
@@ -118,6 +143,14 @@ class Op:
         Raises:
             TypeError: in torch's words, naming op, argument and position.
         """
+        n = len(args)
+        if not kwargs and self._least <= n <= len(self._quick):
+            for v, types in zip(args, self._quick, strict=False):
+                kind = type(v)
+                if (Param if kind is tensor else kind) not in types:
+                    break
+            else:
+                return [*args, *self._defaults[n:]]
         params = self.params
         values = list(args)
         if kwargs:
@@ -195,7 +228,8 @@ class Op:
             RuntimeError, IndexError, TypeError, ValueError: torch's own, for what can't be.
         """
         try:
-            key = tuple([v if type(v) is Spec or v is None else (type(v), v) for v in values])
+            # The types, too: 1, 1.0 and True are equal, but not to type promotion.
+            key = (*values, *map(type, values))
             found = self.remembered.get(key)
         except TypeError:
             key, found = None, None
