@@ -20,6 +20,7 @@ from grpc_reflection.v1alpha import reflection
 from grpc_status import rpc_status
 
 from gradwire_engine import backend
+from gradwire_proto import chunks
 from gradwire_proto.catalog import CATALOG
 from gradwire_proto.v1 import gradwire_pb2 as pb
 from gradwire_server.limits import Limits
@@ -29,7 +30,6 @@ from gradwire_server.session import Session
 
 log = logging.getLogger(__name__)
 PROTOCOL_VERSIONS = (1,)
-CHUNK = 2**20
 SERVICE = pb.DESCRIPTOR.services_by_name["Gradwire"]
 
 
@@ -53,6 +53,14 @@ def bad_field(context: grpc.ServicerContext, field: str, text: str) -> NoReturn:
     violation = error_details_pb2.BadRequest.FieldViolation(field=field, description=text)
     abort(context, grpc.StatusCode.INVALID_ARGUMENT, f"{field}: {text}",
           error_details_pb2.BadRequest(field_violations=[violation]))  # fmt: skip
+
+
+def parse(kind: Any, field: str, message: bytes, context: grpc.ServicerContext) -> Any:
+    """A message that came as bytes."""
+    try:
+        return kind.FromString(message)
+    except DecodeError as e:
+        bad_field(context, field, f"not parseable as {kind.DESCRIPTOR.full_name}: {e}")
 
 
 class Service:
@@ -133,10 +141,7 @@ class Service:
 
     def Stream(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
         opening = next(requests, b"")
-        try:
-            first = pb.Frame.FromString(opening)
-        except DecodeError as e:
-            bad_field(context, "frame", f"not parseable as gradwire.v1.Frame: {e}")
+        first = parse(pb.Frame, "frame", opening, context)
         if not first.HasField("attach"):
             bad_field(context, "attach", "the first frame of a stream names the session and its secret")
         session = self._session(first.attach, context)
@@ -165,10 +170,8 @@ class Service:
 
     # ---- bulk ----
 
-    def Upload(
-        self, requests: Iterator[pb.UploadRequest], context: grpc.ServicerContext
-    ) -> Iterator[pb.UploadResponse]:
-        header = next(requests, pb.UploadRequest()).header
+    def Upload(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[pb.UploadResponse]:
+        header = parse(pb.UploadRequest, "header", next(requests, b""), context).header
         if not header.upload:
             bad_field(context, "header", "the first message of an upload carries its header, with a number above 0")
         session = self._session(header.key, context)
@@ -181,14 +184,17 @@ class Service:
         upload.turn += 1
         turn = upload.turn
         yield pb.UploadResponse(received=upload.received)
-        for chunk in requests:
-            n = len(chunk.data)
+        for message in requests:
+            data = chunks.unpack(chunks.UPLOAD_DATA, message)
+            if data is None:
+                data = memoryview(parse(pb.UploadRequest, "data", message, context).data)
+            n = len(data)
             at = upload.received
             if at + n > len(upload.data):
                 bad_field(context, "data", f"more than the {len(upload.data)} bytes that the header announced")
             if turn != upload.turn:
                 refuse(context, grpc.StatusCode.ABORTED, "FENCED", "another stream goes on with this upload")
-            upload.data[at : at + n] = chunk.data
+            upload.data[at : at + n] = data
             upload.received = at + n
             session.touch()
             self.metrics.received.inc(n)
@@ -196,7 +202,7 @@ class Service:
             bad_field(context, "data", f"{upload.received} bytes came of the {len(upload.data)} that were announced")
         yield pb.UploadResponse(received=upload.received)
 
-    def Download(self, request: pb.DownloadRequest, context: grpc.ServicerContext) -> Iterator[pb.DownloadResponse]:
+    def Download(self, request: pb.DownloadRequest, context: grpc.ServicerContext) -> Iterator[bytes]:
         session = self._session(request.key, context)
         try:
             data = session.transfers.download(request.download)
@@ -204,11 +210,11 @@ class Service:
             refuse(context, grpc.StatusCode.NOT_FOUND, "DOWNLOAD", str(e))
         if request.offset > len(data):
             bad_field(context, "offset", f"past the end of {len(data)} bytes")
-        for at in range(request.offset, len(data), CHUNK):
+        for at in range(request.offset, len(data), chunks.CHUNK):
             session.touch()
-            chunk = bytes(data[at : at + CHUNK])
+            chunk = chunks.pack(chunks.DOWNLOAD_DATA, data[at : at + chunks.CHUNK])
             self.metrics.sent.inc(len(chunk))
-            yield pb.DownloadResponse(data=chunk)
+            yield chunk
 
     # ---- sessions ----
 
@@ -270,7 +276,7 @@ class BearerToken(grpc.ServerInterceptor):  # type: ignore[type-arg]  # not subs
 
 def handlers(service: Service) -> grpc.GenericRpcHandler[Any, Any]:
     """The service's methods as gRPC wants them. Frames and replies pass as bytes: a frame that can't be parsed is ours
-    to answer, not the transport's to end the stream over."""
+    to answer, not the transport's to end the stream over. Chunks do, too: parsing would copy them."""
     kinds: dict[tuple[bool, bool], Callable[..., grpc.RpcMethodHandler[Any, Any]]] = {
         (False, False): grpc.unary_unary_rpc_method_handler,
         (False, True): grpc.unary_stream_rpc_method_handler,
@@ -279,13 +285,12 @@ def handlers(service: Service) -> grpc.GenericRpcHandler[Any, Any]:
     }
     table = {}
     for m in SERVICE.methods:
-        raw = m.name == "Stream"
         kind = m.client_streaming, m.server_streaming
         request, response = getattr(pb, m.input_type.name), getattr(pb, m.output_type.name)
         table[m.name] = kinds[kind](
             counted(service.metrics, m.name, kind, getattr(service, m.name)),
-            request_deserializer=None if raw else request.FromString,
-            response_serializer=None if raw else response.SerializeToString,
+            request_deserializer=None if m.name in ("Stream", "Upload") else request.FromString,
+            response_serializer=None if m.name in ("Stream", "Download") else response.SerializeToString,
         )
     return grpc.method_handlers_generic_handler(SERVICE.full_name, table)
 

@@ -349,7 +349,9 @@ class Session:
         moved = array if self.engine.xp is np else self.engine.xp.asarray(array)
         return Tensor(self.engine, moved, s, storage, requires_grad)
 
-    def decode(self, shape: tuple[int, ...], number: int, data: bytes | bytearray, own: bool) -> np.ndarray[Any, Any]:
+    def decode(
+        self, shape: tuple[int, ...], number: int, data: bytes | np.ndarray[Any, Any], own: bool
+    ) -> np.ndarray[Any, Any]:
         """An array of bytes that came.
 
         Raises:

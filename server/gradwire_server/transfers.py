@@ -16,7 +16,7 @@ from gradwire_engine.tensor import Meter
 class Upload:
     """Bytes that come beside the stream, over several tries where the connection breaks."""
 
-    data: bytearray
+    data: np.ndarray[Any, np.dtype[np.uint8]]
     received: int = 0
     turn: int = 0
     """Counts the tries: a newer one ends an older one that does not know yet that it is broken."""
@@ -45,12 +45,12 @@ class Transfers:
             if found is None:
                 self._check(nbytes)
                 self._reserved += nbytes
-                found = self._uploads[number] = Upload(bytearray(nbytes))
+                found = self._uploads[number] = Upload(np.empty(nbytes, np.uint8))
             elif len(found.data) != nbytes:
                 raise ValueError(f"upload {number} is of {len(found.data)} bytes, not {nbytes}")
         return found
 
-    def take_upload(self, number: int) -> bytearray:
+    def take_upload(self, number: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """The bytes of a complete upload.
 
         Raises:

@@ -1,0 +1,103 @@
+"""Tensors too big for a frame, beside the stream in chunks; a transfer that breaks goes on where it was."""
+
+from __future__ import annotations
+
+import queue
+import random
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+
+import grpc
+
+from gradwire.wire import BACKOFF, FINAL, SERVICE, rpc_exception
+from gradwire_proto import chunks
+from gradwire_proto.v1 import gradwire_pb2 as pb
+
+
+class Bulk:
+    """The transfers of one session.
+
+    Args:
+        patience: seconds that a transfer may stand still.
+        closing: set when the session ends, which ends the waiting, too.
+    """
+
+    def __init__(
+        self, channel: grpc.Channel, metadata: Sequence[tuple[str, str]], key: pb.SessionKey, patience: float,
+        closing: threading.Event,
+    ):
+        self._metadata = metadata
+        self._key = key
+        self._patience = patience
+        self._closing = closing
+        self._upload = channel.stream_stream(f"{SERVICE}Upload", None, pb.UploadResponse.FromString)
+        self._download = channel.unary_stream(f"{SERVICE}Download", pb.DownloadRequest.SerializeToString, None)
+
+    def upload(self, number: int, data: memoryview) -> None:
+        """Bring bytes to the server, for a Put to refer to by ``number``.
+
+        Raises:
+            ConnectionError, RuntimeError, OutOfMemoryError: it can't be done.
+        """
+        header = pb.UploadRequest(header=pb.UploadHeader(key=self._key, upload=number, nbytes=len(data)))
+
+        def attempt(_: int, again: bool) -> Iterator[int]:
+            starts: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+            def messages() -> Iterator[bytes]:
+                yield header.SerializeToString()
+                # What an earlier try brought is there; the first need not wait to be told.
+                for at in range(starts.get() if again else 0, len(data), chunks.CHUNK):
+                    yield chunks.pack(chunks.UPLOAD_DATA, data[at : at + chunks.CHUNK])
+
+            try:
+                for response in self._upload(messages(), metadata=self._metadata):
+                    starts.put(response.received)
+                    yield response.received
+            finally:
+                starts.put(len(data))  # lets the sender go
+
+        self._retry(attempt, len(data))
+
+    def download(self, number: int, into: memoryview) -> None:
+        """Fetch the bytes that the server keeps under ``number``.
+
+        Raises:
+            ConnectionError, RuntimeError: it can't be done.
+        """
+
+        def attempt(at: int, _: bool) -> Iterator[int]:
+            request = pb.DownloadRequest(key=self._key, download=number, offset=at)
+            for message in self._download(request, metadata=self._metadata):
+                data = chunks.unpack(chunks.DOWNLOAD_DATA, message)
+                if data is None:
+                    data = memoryview(pb.DownloadResponse.FromString(message).data)
+                into[at : at + len(data)] = data
+                at += len(data)
+                yield at
+
+        self._retry(attempt, len(into))
+
+    def _retry(self, attempt: Callable[[int, bool], Iterator[int]], nbytes: int) -> None:
+        """Try until all bytes are there, as long as that gets on or ``patience`` lasts."""
+        at, again = 0, False
+        end, pause = time.monotonic() + self._patience, BACKOFF[0]
+        while True:
+            broken: grpc.RpcError | None = None
+            try:
+                for there in attempt(at, again):
+                    if there > at:
+                        end, pause = time.monotonic() + self._patience, BACKOFF[0]
+                    at = there
+            except grpc.RpcError as e:
+                broken = e
+            if broken is None and at == nbytes:
+                return
+            code = broken.code() if isinstance(broken, grpc.Call) else None
+            if code in FINAL or self._closing.is_set() or time.monotonic() >= end:
+                if broken is None:
+                    raise ConnectionError(f"the server ends a transfer of {nbytes} bytes after {at}")
+                raise rpc_exception(broken) from None
+            self._closing.wait(random.uniform(pause / 2, pause))
+            pause, again = min(2 * pause, BACKOFF[1]), True
