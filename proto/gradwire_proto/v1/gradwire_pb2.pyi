@@ -344,12 +344,20 @@ class Frame(_message.Message):
     ATTACH_FIELD_NUMBER: _builtins.int
     LOCATIONS_FIELD_NUMBER: _builtins.int
     RECEIVED_FIELD_NUMBER: _builtins.int
+    CLIENT_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     """1, 2, 3, ... within the session."""
     received: _builtins.int
     """The client has the replies up to this number: the server need not keep them. In an attaching frame, too: the
     stream goes on with the reply after it.
     """
+    client: _builtins.int
+    """In an attaching frame: a number that the client drew at random. Whoever attaches displaces the client that was
+    attached; one that was displaced is refused when it comes back. 0 for a client that never comes back.
+    """
+    attempt: _builtins.int
+    """In an attaching frame: counts the streams of this client. One that a later one overtook on its way is refused."""
     @_builtins.property
     def instructions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Instruction]: ...
     @_builtins.property
@@ -368,10 +376,12 @@ class Frame(_message.Message):
         attach: Global___SessionKey | None = ...,
         locations: _abc.Iterable[Global___Location] | None = ...,
         received: _builtins.int = ...,
+        client: _builtins.int = ...,
+        attempt: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attach", b"attach"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attach", b"attach", "instructions", b"instructions", "locations", b"locations", "received", b"received", "seq", b"seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attach", b"attach", "attempt", b"attempt", "client", b"client", "instructions", b"instructions", "locations", b"locations", "received", b"received", "seq", b"seq"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1602,9 +1612,12 @@ class UploadHeader(_message.Message):
     KEY_FIELD_NUMBER: _builtins.int
     UPLOAD_FIELD_NUMBER: _builtins.int
     NBYTES_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
     upload: _builtins.int
     """Chosen by the client; a later Put refers to it."""
     nbytes: _builtins.int
+    attempt: _builtins.int
+    """Counts the tries. One that a later one overtook on its way is refused; 0 is never overtaken."""
     @_builtins.property
     def key(self) -> Global___SessionKey: ...
     def __init__(
@@ -1613,10 +1626,11 @@ class UploadHeader(_message.Message):
         key: Global___SessionKey | None = ...,
         upload: _builtins.int = ...,
         nbytes: _builtins.int = ...,
+        attempt: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "nbytes", b"nbytes", "upload", b"upload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "key", b"key", "nbytes", b"nbytes", "upload", b"upload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
