@@ -34,11 +34,13 @@ NONLEAF_GRAD = (
 
 
 class Storage:
-    """What is known here of a tensor's memory: how often it was written to, and whether a graph may have saved it."""
+    """What is known here of a tensor's memory: its size, how often it was written to, and whether a graph may have
+    saved it."""
 
-    __slots__ = ("used", "version")
+    __slots__ = ("nbytes", "used", "version")
 
-    def __init__(self) -> None:
+    def __init__(self, nbytes: int) -> None:
+        self.nbytes = nbytes
         self.version = 0
         self.used = False
 
@@ -74,7 +76,7 @@ class Tensor:
         """Whether it requires grad; None where only the server knows."""
         self._node = node
         self._leaf = node is None
-        self._storage = storage or Storage()
+        self._storage = storage or Storage(s.nbytes)
         self._base: Tensor | None = None
         self._generation = 0
         """Of a base: how often in-place ops rewrote its history; of a view: when it last looked."""

@@ -132,13 +132,13 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
     )
 
 
-def _written(input: Tensor, src: Tensor, view: Any) -> Tensor:
+def written(input: Tensor, src: Tensor, view: Any) -> Tensor:
     made = ops.clone(input)
     ops.copy_(view(made), src)
     return made
 
 
-def _check_src(part: Sequence[int], src: Tensor) -> None:
+def check_src(part: Sequence[int], src: Tensor) -> None:
     if tuple(part) != tuple(src.shape):
         raise RuntimeError(
             "expected src to have a size equal to the slice of self. "
@@ -149,19 +149,19 @@ def _check_src(part: Sequence[int], src: Tensor) -> None:
 @export("select_scatter", "Tensor.select_scatter")
 def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
     """A copy with ``src`` at one index of a dimension."""
-    _check_src(ops.select(input.detach(), dim, index).shape, src)  # type: ignore[attr-defined]
-    return _written(input, src, lambda t: ops.select(t, dim, index))
+    check_src(ops.select(input.detach(), dim, index).shape, src)  # type: ignore[attr-defined]
+    return written(input, src, lambda t: ops.select(t, dim, index))
 
 
 @export("slice_scatter", "Tensor.slice_scatter")
 def slice_scatter(input: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None,
                   step: int = 1) -> Tensor:  # fmt: skip
     """A copy with ``src`` as a slice of a dimension."""
-    return _written(input, src, lambda t: ops.slice(t, dim, start, end, step))
+    return written(input, src, lambda t: ops.slice(t, dim, start, end, step))
 
 
 @export("diagonal_scatter", "Tensor.diagonal_scatter")
 def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
     """A copy with ``src`` on a diagonal."""
-    _check_src(ops.diagonal(input.detach(), offset, dim1, dim2).shape, src)  # type: ignore[attr-defined]
-    return _written(input, src, lambda t: ops.diagonal(t, offset, dim1, dim2))
+    check_src(ops.diagonal(input.detach(), offset, dim1, dim2).shape, src)  # type: ignore[attr-defined]
+    return written(input, src, lambda t: ops.diagonal(t, offset, dim1, dim2))

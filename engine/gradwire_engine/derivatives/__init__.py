@@ -25,6 +25,7 @@ from gradwire_engine.derivatives import (
     resize,
     shape,
     special,
+    strided,
 )
 
 __all__ = [
@@ -52,4 +53,5 @@ __all__ = [
     "resize",
     "shape",
     "special",
+    "strided",
 ]

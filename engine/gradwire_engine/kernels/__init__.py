@@ -26,6 +26,7 @@ from gradwire_engine.kernels import (
     resize,
     shape,
     special,
+    strided,
 )
 
 __all__ = [
@@ -54,4 +55,5 @@ __all__ = [
     "resize",
     "shape",
     "special",
+    "strided",
 ]

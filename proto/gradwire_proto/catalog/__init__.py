@@ -25,6 +25,7 @@ from gradwire_proto.catalog import (
     resize,
     shape,
     special,
+    strided,
 )
 from gradwire_proto.catalog.declare import ALIASES, CATALOG, Inferred, Op, Param, Result
 
@@ -59,4 +60,5 @@ __all__ = [
     "resize",
     "shape",
     "special",
+    "strided",
 ]
