@@ -11,7 +11,7 @@ import numpy as np
 from gradwire_engine import backend
 from gradwire_engine.backend import DTYPE, NUMPY_DTYPE
 from gradwire_engine.functional import run_kernel
-from gradwire_engine.graph import CopySlices, FunctionNode, OpNode, accumulator, history
+from gradwire_engine.graph import CopySlices, FunctionNode, OpNode, accumulator, adopt, history
 from gradwire_engine.registry import KERNELS, RULES
 from gradwire_engine.tensor import Meter, Tensor
 from gradwire_proto.catalog import CATALOG
@@ -91,16 +91,27 @@ class Engine:
             RuntimeError, IndexError, TypeError, ValueError: what the meta rule or the kernel finds wrong.
             MemoryError: the results would pass the session's limit; nothing was allocated.
         """
-        specs = [v.spec if type(v) is Tensor else _spec(v) if type(v) is tuple else v for v in values]
+        specs: list[Any] = []
+        extra = 0  # bytes by which tensors are larger than their memory: a kernel may have to write them out
+        for v in values:
+            if type(v) is Tensor:
+                s = v.spec
+                specs.append(s)
+                if s.nbytes > v.storage.nbytes:
+                    extra += s.nbytes
+            elif type(v) is tuple:
+                specs.append(_spec(v))
+                extra += sum(x.spec.nbytes for x in v if type(x) is Tensor and x.spec.nbytes > x.storage.nbytes)
+            else:
+                specs.append(v)
         inferred = op.infer(specs)
-        base = op.inplace_of
         if op.writes:
             return self._write(op, values, specs, inferred)
-        if op.view_of is None:
-            self.meter.check(inferred.nbytes + _expanded(values))
-        made = self._run(base or op, self._arrays(op, values, inferred), inferred)
         if op.view_of is not None:
+            made = self._run(op, self._arrays(op, values, inferred), inferred)
             return self._views(op, values, specs, inferred, made)
+        self.meter.check(inferred.nbytes + extra)
+        made = self._run(op, self._arrays(op, values, inferred), inferred)
         results = [Tensor(self, a, s) for a, s in zip(made, inferred.results, strict=True)]
         if self.grad_enabled and op.differentiable:
             self._record(op, values, specs, inferred, results)
@@ -121,7 +132,7 @@ class Engine:
         for v, p in zip(values, op.params, strict=True):
             if type(v) is Tensor:
                 a = v.array
-                out.append(a if a.dtype == want else a.astype(want))
+                out.append(a if a.dtype is want or a.dtype == want else a.astype(want))
             elif p.is_tensor and v is not None:
                 out.append(self.number(v, compute))
             else:
@@ -137,16 +148,22 @@ class Engine:
     def _run(self, op: Op, arrays: list[Any], inferred: Inferred, out: Any = None) -> list[Any]:
         """The kernel's results as arrays of the inferred shapes and types, timed."""
         k = KERNELS[op.name]
-        kwargs: dict[str, Any] = {}
-        if k.spec:
-            kwargs["spec"] = inferred.results if op.returns_list or len(inferred.results) != 1 else inferred.results[0]
-        if k.rng:
-            kwargs["rng"] = self.rng
-        if out is not None:
-            kwargs["out"] = out
-        began = perf_counter_ns()
-        made = k.run(self.xp, *arrays, **kwargs)
-        took = perf_counter_ns() - began
+        if not k.spec and not k.rng and out is None:
+            began = perf_counter_ns()
+            made = k.run(self.xp, *arrays)
+            took = perf_counter_ns() - began
+        else:
+            kwargs: dict[str, Any] = {}
+            if k.spec:
+                several = op.returns_list or len(inferred.results) != 1
+                kwargs["spec"] = inferred.results if several else inferred.results[0]
+            if k.rng:
+                kwargs["rng"] = self.rng
+            if out is not None:
+                kwargs["out"] = out
+            began = perf_counter_ns()
+            made = k.run(self.xp, *arrays, **kwargs)
+            took = perf_counter_ns() - began
         key = (op.name, self.phase)
         times = self.times.get(key)
         if times is None:
@@ -165,10 +182,10 @@ class Engine:
             if type(a) is not ndarray:
                 a = self.xp.asarray(a)
             want = NUMPY_DTYPE[s.dtype]
-            if a.dtype != want:
+            if a.dtype is not want and a.dtype != want:
                 a = a.astype(want)
             # A result that is not dense, or is a window on other memory, would break what specs promise.
-            if not a.flags.c_contiguous or (a.base is not None and a.base.size != a.size) or _shares(a, arrays):
+            if not a.flags.c_contiguous or _shares(a, arrays):
                 a = a.copy(order="C")
             if a.shape != s.shape:
                 raise RuntimeError(f"{op.name}: the kernel made shape {a.shape}, its meta rule said {s.shape}")
@@ -413,21 +430,14 @@ def _spec(v: Any) -> Any:
 
 
 def _shares(a: Any, arrays: list[Any]) -> bool:
-    """Whether a kernel gave back one of its arguments, or a view of one."""
+    """Whether a kernel gave back one of its arguments, or a view of one, or of more than itself."""
     base = a.base
-    return any(x is a or (base is not None and (x is base or getattr(x, "base", None) is base)) for x in arrays)
-
-
-def _expanded(values: list[Any]) -> int:
-    """Bytes by which tensors are larger than their memory: expanded ones, which a kernel may have to write out."""
-    extra = 0
-    for v in values:
-        if type(v) is Tensor:
-            if v.spec.nbytes > v.storage.nbytes:
-                extra += v.spec.nbytes
-        elif type(v) is tuple:
-            extra += _expanded(list(v))
-    return extra
+    for x in arrays:
+        if x is a:
+            return True
+        if base is not None and (x is base or getattr(x, "base", None) is base):
+            return True
+    return base is not None and base.size != a.size
 
 
 def check_writes(t: Tensor) -> None:
@@ -462,12 +472,12 @@ def rebase(t: Tensor, node: OpNode, target: int) -> None:
     """Make ``node`` the history of ``t`` after an in-place op; of a view, through its base."""
     base = t.base
     if base is None:
-        t.grad_fn, t.output_nr, t.requires_grad = node, 0, True
+        adopt(t, node, 0)
         t.generation += 1
         return
     start, _ = node.spans[target] if node.spans else (target, 0)
     copied = CopySlices(base, t, node, start)
-    base.grad_fn, base.output_nr, base.requires_grad = copied, 0, True
+    adopt(base, copied, 0)
     base.generation += 1
     history(t)
 

@@ -106,12 +106,22 @@ def history(t: Tensor) -> Edge:
         t.generation = base.generation
         if base.requires_grad:
             replayed = t.engine.replay(t.chain, base)
-            t.grad_fn, t.output_nr, t.requires_grad = replayed.grad_fn, replayed.output_nr, True
+            adopt(t, replayed.grad_fn, replayed.output_nr)
     if t.grad_fn is not None:
         return t.grad_fn, t.output_nr
     if not t.requires_grad:
         return None
     return accumulator(t), 0
+
+
+def adopt(t: Tensor, node: Node, nr: int) -> None:
+    """Make output ``nr`` of ``node`` the history of ``t``; where its gradient is retained, it is from now on there."""
+    retained = t.grad_fn.retained if t.grad_fn is not None else None
+    kept = retained.get(t.output_nr) if retained else None
+    if retained and kept is not None and kept() is t:
+        del retained[t.output_nr]
+        node.retained = {**(node.retained or {}), nr: kept}
+    t.grad_fn, t.output_nr, t.requires_grad = node, nr, True
 
 
 def accumulator(t: Tensor) -> AccumulateGrad:
@@ -130,13 +140,23 @@ class OpNode(Node):
 
     def __init__(self, engine: Engine, op: Op, plan: Plan, needs: tuple[bool, ...], edges: tuple[Edge, ...],
                  in_specs: tuple[Spec, ...], out_specs: tuple[Spec, ...],
-                 spans: tuple[tuple[int, int], ...] | None):  # fmt: skip
-        super().__init__(engine, edges, in_specs, out_specs)
+                 spans: tuple[tuple[int, int], ...]):  # fmt: skip
+        # As Node does, without the call: this is what every recorded op pays.
+        self.engine = engine
+        self.edges = edges
+        self.in_specs = in_specs
+        self.out_specs = out_specs
+        engine.recorded += 1
+        self.seq = engine.recorded
+        self.line = engine.line
+        self.hooks = None
+        self.retained = None
+        engine.nodes += 1
         self.op = op
         self.plan = plan
         self.needs = needs
         self.spans = spans
-        """For each argument, which edges are its (only where lists make that differ from one each)."""
+        """For each argument, which edges are its."""
         self.saved: list[Any] | None = None
 
     @property
@@ -145,60 +165,40 @@ class OpNode(Node):
 
     def save(self, values: list[Any], specs: list[Any]) -> None:
         """Keep what the formulas need of the arguments, tensors with the version they have now."""
-        saved: list[Any] = []
-        for kind, i in self.plan.slots:
+        saved: list[Any] = [None] * len(self.plan.slots)
+        for slot, kind, i in self.plan.now:
             if kind == "input":
-                saved.append(_pack(values[i]))
+                v = values[i]
+                saved[slot] = (v, v.storage.version) if type(v) is Tensor else _pack(v)
             elif kind == "value":
-                saved.append(values[i])
-            elif kind == "spec":
-                saved.append(specs[i])
-            elif kind == "result_spec":
-                saved.append(self.out_specs[i])
+                saved[slot] = values[i]
             else:
-                saved.append(None)
+                saved[slot] = specs[i] if kind == "spec" else self.out_specs[i]
         self.saved = saved
 
     def save_results(self, results: list[Tensor]) -> None:
         """Keep what the formulas need of the results; apart, since an in-place op has them later than its arguments."""
         saved = self.saved
         assert saved is not None
-        for slot, (kind, i) in enumerate(self.plan.slots):
-            if kind == "result":
-                t = results[i]
-                # Not the tensor itself: it holds this node, and the cycle would outlive both.
-                saved[slot] = (t.array, t.storage, t.storage.version, t.spec, i)
-
-    def unpack(self, slot: int, create_graph: bool) -> Any:
-        """What was saved in a slot.
-
-        Raises:
-            RuntimeError: it was written to since, or freed.
-        """
-        if self.saved is None:
-            raise RuntimeError(FREED)
-        kind, _ = self.plan.slots[slot]
-        s = self.saved[slot]
-        if kind == "input":
-            return _unpack(s, create_graph)
-        if kind == "result":
-            array, storage, version, spec, nr = s
-            if storage.version != version:
-                raise _modified(spec, self.name, nr, storage.version, version)
-            return Tensor(self.engine, array, spec, storage, True, self, nr) if create_graph else array
-        return s
+        for slot, i in self.plan.later:
+            t = results[i]
+            # Not the tensor itself: it holds this node, and the cycle would outlive both.
+            saved[slot] = (t.array, t.storage, t.storage.version, t.spec, i)
 
     def run(self, grads: list[Any], create_graph: bool) -> list[Any]:
-        if self.saved is None:
+        saved = self.saved
+        if saved is None:
             raise RuntimeError(FREED)
         out: list[Any] = [None] * len(self.edges)
-        slots = self.plan.slots
         for formula, where in self.plan.formulas:
             args = []
-            for w in where:
-                kind = slots[w][0]
+            for kind, slot in where:
                 if kind == "g":
                     args.append(grads[0])
+                elif kind == "input":
+                    args.append(_unpack(saved[slot], create_graph))
+                elif kind == "result":
+                    args.append(self._result(saved[slot], create_graph))
                 elif kind == "gs":
                     args.append([self.zeros(s, create_graph) if g is None else g
                                  for g, s in zip(grads, self.out_specs, strict=True)])  # fmt: skip
@@ -207,20 +207,25 @@ class OpNode(Node):
                 elif kind == "needs":
                     args.append(self.needs)
                 else:
-                    args.append(self.unpack(w, create_graph))
+                    args.append(saved[slot])
             made = formula.run(*args)
-            if len(formula.targets) == 1:
+            targets = formula.targets
+            if len(targets) == 1:
                 made = (made,)
-            for target, g in zip(formula.targets, made, strict=True):
-                if self.spans is None:
-                    out[target] = g
-                else:
-                    a, b = self.spans[target]
-                    if g is not None and self.op.params[target].is_list:
-                        out[a:b] = g
-                    elif b > a:
-                        out[a] = g
+            for target, g in zip(targets, made, strict=True):
+                a, b = self.spans[target]
+                if g is not None and self.op.params[target].is_list:
+                    out[a:b] = g
+                elif b > a:
+                    out[a] = g
         return out
+
+    def _result(self, saved: Any, create_graph: bool) -> Any:
+        """A saved result; with its history again where that is wanted."""
+        array, storage, version, spec, nr = saved
+        if storage.version != version:
+            raise _modified(spec, self.name, nr, storage.version, version)
+        return Tensor(self.engine, array, spec, storage, True, self, nr) if create_graph else array
 
     def zeros(self, s: Spec, create_graph: bool) -> Any:
         z = self.engine.xp.zeros(s.shape, NUMPY_DTYPE[s.dtype])
