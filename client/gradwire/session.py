@@ -8,6 +8,7 @@ import functools
 import itertools
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ import numpy as np
 from gradwire import embedded
 from gradwire.bulk import Bulk
 from gradwire.errors import OutOfMemoryError
-from gradwire.wire import SERVICE, Wire, rpc_exception
+from gradwire.wire import BACKOFF, SERVICE, Wire, rpc_exception
 from gradwire_proto.codec import dtype_of
 from gradwire_proto.spec import Spec
 from gradwire_proto.v1 import gradwire_pb2 as pb
@@ -45,6 +46,10 @@ class Session:
                 ("grpc.max_send_message_length", -1),
                 ("grpc.keepalive_time_ms", 30_000),
                 ("grpc.keepalive_timeout_ms", 10_000),
+                # gRPC itself would wait a second, later two minutes, before it connects again; the wire has its own way.
+                ("grpc.initial_reconnect_backoff_ms", 100),
+                ("grpc.max_reconnect_backoff_ms", 1000),
+                ("grpc.min_reconnect_backoff_ms", 5000),  # what a server gets to accept a connection
             ],
         )
         self._metadata = [("authorization", f"Bearer {token}")] if token else []
@@ -86,12 +91,18 @@ class Session:
 
     def _call(self, name: str, request: Any, response: Any, timeout: float, wait: bool = True) -> Any:
         call = self._channel.unary_unary(f"{SERVICE}{name}", type(request).SerializeToString, response.FromString)
-        try:
-            return call(request, timeout=timeout, wait_for_ready=wait, metadata=self._metadata)
-        except grpc.RpcError as e:
-            if isinstance(e, grpc.Call) and e.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
-                raise ConnectionError(f"no gradwire server answers at {self.target} within {timeout} s") from None
-            raise rpc_exception(e) from None
+        end = time.monotonic() + timeout
+        while True:
+            try:
+                left = max(end - time.monotonic(), 0.0)
+                return call(request, timeout=left, wait_for_ready=wait, metadata=self._metadata)
+            except grpc.RpcError as e:
+                code = e.code() if isinstance(e, grpc.Call) else None
+                if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+                    raise ConnectionError(f"no gradwire server answers at {self.target} within {timeout} s") from None
+                if code is not grpc.StatusCode.UNAVAILABLE or not wait:
+                    raise rpc_exception(e) from None
+                time.sleep(BACKOFF[0])  # cut; a session that was opened unheard ends with its lease
 
     # ---- ids ----
 

@@ -34,6 +34,8 @@ WINDOW = 64
 """Frames in flight before the sender reads acknowledgements: with FLUSH_BYTES, the bound on what is kept to repeat."""
 BACKOFF = 0.02, 2.0
 """Seconds before a second and, at most, before any later try to reconnect; they double, and are drawn at random."""
+ATTACH_SECONDS = 10.0
+"""What a server gets to answer a stream that attaches."""
 FINAL = frozenset({
     grpc.StatusCode.NOT_FOUND, grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED,
     grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.ABORTED, grpc.StatusCode.DATA_LOSS,
@@ -87,7 +89,12 @@ class Wire:
         self._broken: Exception | None = None
         self._wake = threading.Event()
         self.closing = threading.Event()
-        self._open()
+        self._client = random.SystemRandom().getrandbits(64) or 1
+        """What the server knows this client by, among others of the session."""
+        self._attempt = 0
+        self._progress = True
+        """Whether anything came since the stream was last attached to."""
+        self._outbox, self._replies = self._open()
         self._timer = threading.Thread(target=self._flush_late, name="gradwire-flush", daemon=True)
         self._timer.start()
 
@@ -161,6 +168,18 @@ class Wire:
                 return
             with self.lock, contextlib.suppress(ConnectionError):
                 self._send()
+            if not self._replies.is_active():
+                self._keep_alive()
+
+    def _keep_alive(self) -> None:
+        """Attach again although nobody reads: the session of a program that is busy elsewhere must not expire."""
+        if self._reading.acquire(blocking=False):  # else a reader finds the stream broken
+            try:
+                if self._broken is None and not self._replies.is_active():
+                    with contextlib.suppress(ConnectionError):
+                        self._reconnect(self._replies, wanted=False)
+            finally:
+                self._reading.release()
 
     # ---- in ----
 
@@ -198,10 +217,14 @@ class Wire:
         except (grpc.RpcError, StopIteration) as e:
             self._reconnect(e)
             return
+        if reply.seq > self._received + 1:
+            self._replies.cancel()  # one got lost where Ctrl-C struck: a new stream repeats it
+            return
         self._take(reply)
 
     def _take(self, reply: pb.Reply) -> None:
         if reply.acknowledged > self._acknowledged:
+            self._progress = True
             self._acknowledged = reply.acknowledged
             kept = self._unacknowledged
             while kept and kept[0][0] <= reply.acknowledged:
@@ -209,6 +232,7 @@ class Wire:
         if reply.seq:
             if reply.seq <= self._received:
                 return  # repeated after a broken connection
+            self._progress = True
             self._received = reply.seq
         for function in reply.dropped_functions:
             self._dropped(function)
@@ -216,10 +240,13 @@ class Wire:
         if kind is None or kind == "attached":
             return
         if kind == "callback":
-            answer = self._call_back(reply.callback)
-            with self.lock:
-                self.add().answer.CopyFrom(answer)
-                self._send()
+            answer = pb.Answer(callback=reply.callback.id, error="the client's code was interrupted")
+            try:
+                answer = self._call_back(reply.callback)
+            finally:  # or the server would wait for ever
+                with self.lock:
+                    self.add().answer.CopyFrom(answer)
+                    self._send()
             return
         body = getattr(reply, kind)
         if body.request:
@@ -229,50 +256,91 @@ class Wire:
 
     # ---- the connection ----
 
-    def _open(self) -> None:
-        """Begin a stream; the first frame attaches it to the session."""
-        self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self._outbox.put(pb.Frame(attach=self.key, received=self._received).SerializeToString())
-        self._replies: Any = self.channel.stream_stream(f"{SERVICE}Stream")(
-            iter(self._outbox.get, None), metadata=self._metadata
-        )
+    def _open(self) -> tuple[queue.SimpleQueue[bytes | None], Any]:
+        """Begin a stream: where its frames go, and its replies. The first frame attaches it to the session."""
+        self._attempt += 1
+        outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        first = pb.Frame(attach=self.key, received=self._received, client=self._client, attempt=self._attempt)
+        outbox.put(first.SerializeToString())
+        self._attached = time.monotonic()
+        replies = self.channel.stream_stream(f"{SERVICE}Stream")(iter(outbox.get, None), metadata=self._metadata)
+        replies.add_callback(self._wake.set)
+        return outbox, replies
 
-    def _reconnect(self, broken: Exception) -> None:
-        """Attach again, and send again what the server does not have.
+    def _attach(self, seconds: float) -> None:
+        """Take the place of a broken stream, and send again what the server does not have.
+
+        The lock is not held while the server is waited for: other threads go on adding instructions.
+        """
+        outbox, replies = self._open()
+        slow = threading.Timer(seconds, replies.cancel)
+        slow.start()
+        try:
+            reply = pb.Reply.FromString(next(replies))
+        except BaseException:
+            outbox.put(None)  # lets the sender go
+            replies.cancel()
+            raise
+        finally:
+            slow.cancel()
+        with self.lock:
+            for seq, data in self._unacknowledged:
+                if seq > reply.attached.last_seq:
+                    outbox.put(data)
+            self._outbox.put(None)
+            self._outbox, self._replies = outbox, replies
+            if self.closing.is_set():
+                outbox.put(None)
+        self._take(reply)
+
+    def _reconnect(self, broken: Exception, wanted: bool = True) -> None:
+        """Attach again, or where nobody waits for it (not ``wanted``), try to. Call with ``_reading`` held.
 
         Raises:
             ConnectionError: the session is gone, or the server is, for longer than ``patience``.
         """
-        end = time.monotonic() + self._patience
-        pause = BACKOFF[0]
+        at_once = self._progress or time.monotonic() - self._attached > BACKOFF[1]
+        if at_once:
+            self._end, self._pause = time.monotonic() + self._patience, BACKOFF[0]
+            self._progress = False
         while True:
             code = broken.code() if isinstance(broken, grpc.Call) else None
-            if self.closing.is_set() or code in FINAL or time.monotonic() >= end:
-                why = broken.details() if isinstance(broken, grpc.Call) else "the server ended the stream"
+            left = self._end - time.monotonic()
+            if self.closing.is_set() or code in FINAL or left <= 0:
+                self._outbox.put(None)
+                if not wanted and not (self.closing.is_set() or code in FINAL):
+                    self._progress = True  # it may be there again by the time that somebody waits
+                    return
+                if self.closing.is_set():
+                    why = "the session was closed"
+                elif code is grpc.StatusCode.CANCELLED:
+                    why = f"no answer within {self._patience} s"
+                else:
+                    why = broken.details() if isinstance(broken, grpc.Call) else "the server ended the stream"
                 self._broken = ConnectionError(f"the connection to the gradwire server is lost: {why}")
                 raise self._broken from None
-            self._outbox.put(None)  # lets the old stream's sender go
+            if not at_once:
+                self.closing.wait(random.uniform(self._pause / 2, self._pause))
+                self._pause = min(2 * self._pause, BACKOFF[1])
+            at_once = False
             try:
-                with self.lock:
-                    self._open()
-                    reply = pb.Reply.FromString(next(self._replies))
-                    for seq, data in self._unacknowledged:
-                        if seq > reply.attached.last_seq:
-                            self._outbox.put(data)
-                self._take(reply)
+                self._attach(min(left, ATTACH_SECONDS))
                 return
             except (grpc.RpcError, StopIteration) as e:
                 broken = e
-            self.closing.wait(random.uniform(pause / 2, pause))
-            pause = min(2 * pause, BACKOFF[1])
+            except ValueError as e:  # gRPC's, where another thread has closed the channel
+                if not self.closing.is_set():
+                    raise
+                broken = e
 
     def close(self) -> None:
         """End the stream; what was added before is sent first."""
-        with self.lock, contextlib.suppress(ConnectionError):
-            self._send()
-        self.closing.set()
-        self._wake.set()
-        self._outbox.put(None)
+        with self.lock:
+            with contextlib.suppress(ConnectionError):
+                self._send()
+            self.closing.set()
+            self._wake.set()
+            self._outbox.put(None)
 
 
 def rpc_exception(e: grpc.RpcError) -> Exception:

@@ -18,6 +18,10 @@ class SessionEnded(Exception):
     """The session was closed, perhaps in the middle of an instruction that waits for its client."""
 
 
+class Displaced(Exception):
+    """A stream, or an upload, that a later one has taken the place of."""
+
+
 class Poisoned(Exception):
     """A tensor was read that an earlier instruction failed to make."""
 

@@ -10,6 +10,10 @@ from gradwire_proto.v1 import gradwire_pb2 as pb
 
 KEEP_BYTES = 64 * 2**20
 """Replies kept for a client that does not say that it has them; older ones are given up."""
+WAITING_BYTES = 16 * 2**20
+"""Replies that may wait for a client that does not read them; the session waits with the next one."""
+OVERHEAD = 64
+"""What a reply takes besides its bytes, about."""
 
 
 class Lost(Exception):
@@ -28,6 +32,9 @@ class Outbox:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._room = threading.Condition(self._lock)
+        self._waiting = 0
+        """Bytes in the queue of the current stream."""
         self._kept: deque[tuple[int, bytes]] = deque()
         self._bytes = 0
         self._seq = 0
@@ -35,8 +42,16 @@ class Outbox:
         self._acknowledged = 0
         self._queue: queue.SimpleQueue[Item] | None = None
 
+    @property
+    def attached(self) -> bool:
+        """Whether a stream takes what is put."""
+        return self._queue is not None
+
     def put(self, reply: pb.Reply) -> None:
-        """Send a reply. One that only acknowledges is not kept: the next one says more."""
+        """Send a reply. One that only acknowledges is not kept: the next one says more.
+
+        Waits where a stream has far too much to send already, until it has sent some of it or another takes its place.
+        """
         keep = reply.WhichOneof("kind") is not None or len(reply.dropped_functions) > 0
         with self._lock:
             if reply.acknowledged:
@@ -52,6 +67,16 @@ class Outbox:
                     self._given_up = self._drop()
             if self._queue is not None:
                 self._queue.put(data)
+                self._waiting += len(data) + OVERHEAD
+                while self._waiting > WAITING_BYTES:
+                    self._room.wait()
+
+    def sent(self, mine: queue.SimpleQueue[Item], data: bytes) -> None:
+        """A stream has sent a reply from its queue."""
+        with self._lock:
+            if self._queue is mine:
+                self._waiting -= len(data) + OVERHEAD
+                self._room.notify()
 
     def _drop(self) -> int:
         seq, data = self._kept.popleft()
@@ -79,24 +104,32 @@ class Outbox:
                 self._queue.put(Fenced())
             fresh: queue.SimpleQueue[Item] = queue.SimpleQueue()
             first = pb.Reply(acknowledged=self._acknowledged, attached=pb.Attached(last_seq=begun))
-            fresh.put(first.SerializeToString())
-            for seq, data in self._kept:
-                if seq > received:
-                    fresh.put(data)
-            self._queue = fresh
+            lacking = [first.SerializeToString(), *[data for seq, data in self._kept if seq > received]]
+            for data in lacking:
+                fresh.put(data)
+            self._change(fresh)
+            self._waiting = sum(len(data) + OVERHEAD for data in lacking)
         return fresh
+
+    def _change(self, to: queue.SimpleQueue[Item] | None) -> None:
+        self._queue = to
+        self._waiting = 0
+        self._room.notify()
 
     def detach(self, mine: queue.SimpleQueue[Item]) -> bool:
         """Stop sending to a stream that has ended; whether it was still the current one."""
         with self._lock:
             if self._queue is not mine:
                 return False
-            self._queue = None
+            self._change(None)
         return True
 
     def close(self, only: queue.SimpleQueue[Item] | None = None) -> None:
-        """End the current stream, or end it if it is the one that takes from ``only``."""
+        """End the current stream and forget what was kept, or just end it if it is the one that takes from ``only``."""
         with self._lock:
+            if only is None:
+                self._kept.clear()
+                self._bytes = 0
             if self._queue is not None and only in (None, self._queue):
                 self._queue.put(None)
-                self._queue = None
+                self._change(None)

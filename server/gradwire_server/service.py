@@ -23,6 +23,7 @@ from gradwire_engine import backend
 from gradwire_proto import chunks
 from gradwire_proto.catalog import CATALOG
 from gradwire_proto.v1 import gradwire_pb2 as pb
+from gradwire_server.errors import Displaced, SessionEnded
 from gradwire_server.limits import Limits
 from gradwire_server.metrics import Metrics
 from gradwire_server.outbox import Fenced, Lost
@@ -148,16 +149,24 @@ class Service:
         try:
             # The session's own thread reads the frames and executes them, so that replies, and callbacks in the middle
             # of a backward pass, leave while it works; this one only sends.
-            replies = session.attach(itertools.chain((opening,), requests), first.received)
+            replies = session.attach(itertools.chain((opening,), requests), first, context.cancel)
+        except Displaced as e:
+            refuse(context, grpc.StatusCode.ABORTED, "FENCED", str(e))
         except Lost as e:
             refuse(context, grpc.StatusCode.DATA_LOSS, "REPLIES", str(e))
-        context.add_callback(lambda: replies.put(None))
+        except SessionEnded:
+            self._session(first.attach, context)  # refuses what is not there any more
+            raise
+        if not context.add_callback(lambda: replies.put(None)):
+            replies.put(None)  # it was cut already
         try:
             while (reply := replies.get()) is not None:
                 if isinstance(reply, Fenced):
-                    refuse(context, grpc.StatusCode.ABORTED, "FENCED", "another stream has attached to this session")
+                    refuse(context, grpc.StatusCode.ABORTED, "FENCED",
+                           f"another client has attached to session {session.id}")  # fmt: skip
                 self.metrics.sent.inc(len(reply))
                 yield reply
+                session.outbox.sent(replies, reply)
         finally:
             session.detach(replies)
 
@@ -177,27 +186,26 @@ class Service:
         session = self._session(header.key, context)
         try:
             upload = session.transfers.upload(header.upload, header.nbytes)
+            turn, received = upload.begin(header.attempt)
         except MemoryError as e:
             refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, "MAX_BYTES", str(e))
         except ValueError as e:
             bad_field(context, "header", str(e))
-        upload.turn += 1
-        turn = upload.turn
-        yield pb.UploadResponse(received=upload.received)
+        except Displaced as e:
+            refuse(context, grpc.StatusCode.ABORTED, "FENCED", str(e))
+        yield pb.UploadResponse(received=received)
         for message in requests:
             data = chunks.unpack(chunks.UPLOAD_DATA, message)
             if data is None:
                 data = memoryview(parse(pb.UploadRequest, "data", message, context).data)
-            n = len(data)
-            at = upload.received
-            if at + n > len(upload.data):
-                bad_field(context, "data", f"more than the {len(upload.data)} bytes that the header announced")
-            if turn != upload.turn:
-                refuse(context, grpc.StatusCode.ABORTED, "FENCED", "another stream goes on with this upload")
-            upload.data[at : at + n] = data
-            upload.received = at + n
+            try:
+                upload.write(turn, data)
+            except ValueError as e:
+                bad_field(context, "data", str(e))
+            except Displaced as e:
+                refuse(context, grpc.StatusCode.ABORTED, "FENCED", str(e))
             session.touch()
-            self.metrics.received.inc(n)
+            self.metrics.received.inc(len(data))
         if upload.received != len(upload.data):
             bad_field(context, "data", f"{upload.received} bytes came of the {len(upload.data)} that were announced")
         yield pb.UploadResponse(received=upload.received)

@@ -26,7 +26,7 @@ from gradwire_proto.codec import decode_arguments, dtype_of
 from gradwire_proto.spec import Spec, spec
 from gradwire_proto.v1 import gradwire_pb2 as pb
 from gradwire_server import instructions
-from gradwire_server.errors import Poison, Poisoned, SessionEnded, describe
+from gradwire_server.errors import Displaced, Poison, Poisoned, SessionEnded, describe
 from gradwire_server.limits import Limits
 from gradwire_server.outbox import Item, Outbox
 from gradwire_server.transfers import Transfers
@@ -34,7 +34,10 @@ from gradwire_server.transfers import Transfers
 log = logging.getLogger(__name__)
 SERVER_IDS = 1 << 63
 """Ids from here up are the server's choice; below, the client's."""
-
+MAX_CLIENTS = 1000
+"""Displaced clients to be known when they come back."""
+FENCE_SECONDS = 1.0
+"""What a displaced stream gets to end by itself."""
 
 Stream = tuple[int, Iterator[bytes], "queue.SimpleQueue[Item]"]
 """An attached stream: its epoch, its frames, and where its replies go."""
@@ -65,7 +68,11 @@ class Session:
         self.touched = time.monotonic()
         self.epoch = 0
         """How many streams were attached; frames of any but the last are not read."""
-        self.attached = False
+        self.ended = False
+        self._clients: dict[int, int] = {}
+        """The last attempt of each client that attached, the present one's last."""
+        self._cancel: Callable[[], object] | None = None
+        """Ends the present stream."""
         self._streams: queue.SimpleQueue[Stream | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name=f"session-{self.id}", daemon=True)
         self._observe = observe
@@ -87,32 +94,66 @@ class Session:
 
     # ---- the stream ----
 
-    def attach(self, requests: Iterator[bytes], received: int) -> queue.SimpleQueue[Item]:
+    @property
+    def attached(self) -> bool:
+        """Whether a stream is there, whose client keeps the session alive even where it is idle."""
+        return self.outbox.attached
+
+    def attach(
+        self, requests: Iterator[bytes], first: pb.Frame, cancel: Callable[[], object]
+    ) -> queue.SimpleQueue[Item]:
         """Read frames from a new stream, and send replies to the queue returned, in place of an older one's.
 
+        Args:
+            first: its first frame, which says where its client is.
+            cancel: ends it, whatever it waits for.
+
         Raises:
+            Displaced: another client, or a later stream of this one, has attached meanwhile.
             Lost: the client lacks replies that are not there any more.
+            SessionEnded: the session ended since it was found.
         """
         with self._attaching:
-            replies = self.outbox.attach(received, self.begun)
+            if self.ended:
+                raise SessionEnded
+            self._displace(first.client, first.attempt)
+            replies = self.outbox.attach(first.received, self.begun)
+            if self._cancel is not None:
+                # The older stream is told why it ends, but may be stuck in sending to a client that does not read.
+                later = threading.Timer(FENCE_SECONDS, self._cancel)
+                later.daemon = True
+                later.start()
+            self._cancel = cancel
             self.epoch += 1
-            self.attached = True
             self._streams.put((self.epoch, requests, replies))
             if self._thread.ident is None:
                 self._thread.start()
         return replies
 
+    def _displace(self, client: int, attempt: int) -> None:
+        known = self._clients.get(client)
+        if client and known is not None and (attempt <= known or next(reversed(self._clients)) != client):
+            raise Displaced(f"another client has attached to session {self.id}")
+        self._clients.pop(client, None)
+        self._clients[client] = attempt
+        if len(self._clients) > MAX_CLIENTS:
+            del self._clients[next(iter(self._clients))]
+
     def detach(self, replies: queue.SimpleQueue[Item]) -> None:
         """A stream has ended: unless another took its place, the lease begins."""
-        if self.outbox.detach(replies):
-            self.attached = False
+        with self._attaching:
+            if self.outbox.detach(replies):
+                self._cancel = None
         self.touch()
 
     def end(self) -> None:
         """End the session: its stream now, its thread after the instruction under way."""
-        self.epoch += 1
-        self.outbox.close()
-        self._streams.put(None)
+        with self._attaching:
+            self.ended = True
+            self.epoch += 1
+            self.outbox.close()
+            self._streams.put(None)
+        self.transfers.clear()
 
     def _run(self) -> None:
         """Execute instructions until the session ends, across as many streams as that takes."""

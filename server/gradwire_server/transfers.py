@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from gradwire_engine.backend import to_host
 from gradwire_engine.tensor import Meter
+from gradwire_server.errors import Displaced
 
 
 @dataclass(slots=True)
@@ -18,8 +19,41 @@ class Upload:
 
     data: np.ndarray[Any, np.dtype[np.uint8]]
     received: int = 0
-    turn: int = 0
-    """Counts the tries: a newer one ends an older one that does not know yet that it is broken."""
+    _turn: int = 0
+    _attempt: int = 0
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def begin(self, attempt: int) -> tuple[int, int]:
+        """Take over from the try before, which may not know yet that it is broken.
+
+        Returns:
+            What ``write`` wants to know it by, and how many bytes are there.
+
+        Raises:
+            Displaced: a later try was faster.
+        """
+        with self._lock:
+            if attempt and attempt <= self._attempt:
+                raise Displaced("a later try goes on with this upload")
+            self._attempt = attempt or self._attempt
+            self._turn += 1
+            return self._turn, self.received
+
+    def write(self, turn: int, data: memoryview) -> None:
+        """Add what came.
+
+        Raises:
+            Displaced: another try has taken over.
+            ValueError: it is more than was announced.
+        """
+        with self._lock:
+            if turn != self._turn:
+                raise Displaced("a later try goes on with this upload")
+            end = self.received + len(data)
+            if end > len(self.data):
+                raise ValueError(f"more than the {len(self.data)} bytes that the header announced")
+            self.data[self.received : end] = data
+            self.received = end
 
 
 class Transfers:
@@ -82,6 +116,15 @@ class Transfers:
         with self._lock:
             data = self._downloads.pop(key, None)
             self._reserved -= 0 if data is None else data.nbytes
+
+    def clear(self) -> None:
+        """Give up all of them."""
+        with self._lock:
+            for upload in self._uploads.values():
+                upload.begin(0)
+            self._uploads.clear()
+            self._downloads.clear()
+            self._reserved = 0
 
     def _check(self, nbytes: int) -> None:
         if len(self._uploads) + len(self._downloads) >= self._most:
