@@ -40,15 +40,15 @@ class Bulk:
         Raises:
             ConnectionError, RuntimeError, OutOfMemoryError: it can't be done.
         """
-        header = pb.UploadRequest(header=pb.UploadHeader(key=self._key, upload=number, nbytes=len(data)))
 
-        def attempt(_: int, again: bool) -> Iterator[int]:
+        def attempt(_: int, nr: int) -> Iterator[int]:
+            header = pb.UploadHeader(key=self._key, upload=number, nbytes=len(data), attempt=nr)
             starts: queue.SimpleQueue[int] = queue.SimpleQueue()
 
             def messages() -> Iterator[bytes]:
-                yield header.SerializeToString()
+                yield pb.UploadRequest(header=header).SerializeToString()
                 # What an earlier try brought is there; the first need not wait to be told.
-                for at in range(starts.get() if again else 0, len(data), chunks.CHUNK):
+                for at in range(starts.get() if nr > 1 else 0, len(data), chunks.CHUNK):
                     yield chunks.pack(chunks.UPLOAD_DATA, data[at : at + chunks.CHUNK])
 
             try:
@@ -67,7 +67,7 @@ class Bulk:
             ConnectionError, RuntimeError: it can't be done.
         """
 
-        def attempt(at: int, _: bool) -> Iterator[int]:
+        def attempt(at: int, _: int) -> Iterator[int]:
             request = pb.DownloadRequest(key=self._key, download=number, offset=at)
             for message in self._download(request, metadata=self._metadata):
                 data = chunks.unpack(chunks.DOWNLOAD_DATA, message)
@@ -79,14 +79,14 @@ class Bulk:
 
         self._retry(attempt, len(into))
 
-    def _retry(self, attempt: Callable[[int, bool], Iterator[int]], nbytes: int) -> None:
+    def _retry(self, attempt: Callable[[int, int], Iterator[int]], nbytes: int) -> None:
         """Try until all bytes are there, as long as that gets on or ``patience`` lasts."""
-        at, again = 0, False
+        at, nr = 0, 1
         end, pause = time.monotonic() + self._patience, BACKOFF[0]
         while True:
             broken: grpc.RpcError | None = None
             try:
-                for there in attempt(at, again):
+                for there in attempt(at, nr):
                     if there > at:
                         end, pause = time.monotonic() + self._patience, BACKOFF[0]
                     at = there
@@ -100,4 +100,4 @@ class Bulk:
                     raise ConnectionError(f"the server ends a transfer of {nbytes} bytes after {at}")
                 raise rpc_exception(broken) from None
             self._closing.wait(random.uniform(pause / 2, pause))
-            pause, again = min(2 * pause, BACKOFF[1]), True
+            pause, nr = min(2 * pause, BACKOFF[1]), nr + 1
