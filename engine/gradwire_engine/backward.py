@@ -248,8 +248,11 @@ def expandable(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
 
 def fit(g: Any, spec: Spec, create_graph: bool) -> Any:
     """A gradient in its input's shape and type: broadcasting undone, a real input's imaginary part dropped."""
-    if not create_graph and isinstance(g, np.generic):
-        g = np.asarray(g)  # NumPy's 0-d results are scalars
+    if not create_graph:
+        if isinstance(g, np.generic):
+            g = np.asarray(g)  # NumPy's 0-d results are scalars
+        if g.shape == spec.shape and g.dtype is NUMPY_DTYPE[spec.dtype]:
+            return g
     if g.shape != spec.shape:
         g = F.sum_to(g, spec.shape)
     dtype = g.dtype if create_graph else DTYPE[g.dtype]

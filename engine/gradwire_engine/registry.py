@@ -54,13 +54,21 @@ class Formula:
 class Plan:
     """What to save for a set of wanted gradients, and how each formula finds it again.
 
-    ``slots`` are pairs of kind and index; ``formulas`` pair each formula with the indices of its slots.
+    ``slots`` are pairs of kind and index.
     """
 
     slots: tuple[tuple[str, int], ...]
-    formulas: tuple[tuple[Formula, tuple[int, ...]], ...]
+    formulas: tuple[tuple[Formula, tuple[tuple[str, int], ...]], ...]
+    """Each with the kind and the slot of what it is called with."""
+    now: tuple[tuple[int, str, int], ...]
+    """Slots with their kind and index that are filled from the arguments, when the op is recorded."""
+    later: tuple[tuple[int, int], ...]
+    """Slots with their index that are filled from the results."""
     holds: bool
     """Whether tensors are saved (or numbers in a tensor's place): only then can a node be used up, as in torch."""
+
+
+SAVED = ("input", "value", "spec", "result_spec")
 
 
 class Rule:
@@ -102,9 +110,11 @@ class Rule:
                 for w in where:
                     if w not in slots:
                         slots.append(w)
-                formulas.append((f, tuple(slots.index(w) for w in where)))
+                formulas.append((f, tuple((w[0], slots.index(w)) for w in where)))
             holds = any(kind in ("input", "result") for kind, _ in slots)
-            found = self.plans[needs] = Plan(tuple(slots), tuple(formulas), holds)
+            now = tuple((at, kind, i) for at, (kind, i) in enumerate(slots) if kind in SAVED)
+            later = tuple((at, i) for at, (kind, i) in enumerate(slots) if kind == "result")
+            found = self.plans[needs] = Plan(tuple(slots), tuple(formulas), now, later, holds)
         return found
 
     def _source(self, name: str) -> tuple[str, int]:
