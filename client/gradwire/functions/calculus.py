@@ -92,28 +92,55 @@ def cumulative_trapezoid(y: Tensor, x: Tensor | None = None, *, dx: Any = None, 
 def _slope(f: Tensor, dx: Any, at: int, edge_order: int) -> Tensor:
     """The derivative along a dim by differences of second order inside; ``dx`` is one step, or a vector of steps."""
     n = f.shape[at]
+    uniform = _is_step(dx)
 
-    def part(x: Any, start: int, stop: int) -> Any:
-        return ops.slice(x, at, start, stop, 1)
+    def part(start: int, stop: int) -> Any:
+        return ops.slice(f, at, start, stop, 1)
 
     def step(start: int, stop: int) -> Any:
-        if isinstance(dx, (int, float)) or not dx.ndim:
-            return dx
-        return ops.view(ops.slice(dx, 0, start, stop, 1), (stop - start, *(1,) * (f.ndim - at - 1)))
+        return dx if uniform else ops.view(ops.slice(dx, 0, start, stop, 1), (stop - start, *(1,) * (f.ndim - at - 1)))
 
-    # Of the parabola through three points, the slope in the middle, at the first and at the last.
-    h, k = step(0, n - 2), step(1, n - 1)
-    left, middle, right = part(f, 0, n - 2), part(f, 1, n - 1), part(f, 2, n)
-    inside = (right - middle) * (h / (k * (h + k))) + (middle - left) * (k / (h * (h + k)))
-    h, k = step(0, 1), step(n - 2, n - 1)
-    first = (part(f, 1, 2) - part(f, 0, 1)) / h
-    last = (part(f, n - 1, n) - part(f, n - 2, n - 1)) / k
-    if edge_order == 2:
-        h2, k2 = step(1, 2), step(n - 3, n - 2)
-        second, before = (part(f, 2, 3) - part(f, 1, 2)) / h2, (part(f, n - 2, n - 1) - part(f, n - 3, n - 2)) / k2
-        first = first + (first - second) * (h / (h + h2))
-        last = last + (last - before) * (k / (k + k2))
-    return ops.cat((first, inside, last), at)
+    def rise(i: int) -> Any:
+        return (part(i + 1, i + 2) - part(i, i + 1)) / step(i, i + 1)
+
+    def end(i: int, next: int) -> Any:
+        """The slope at one end, where step i is."""
+        if edge_order == 1:
+            return rise(i)
+        h, k = step(i, i + 1), step(next, next + 1)
+        return rise(i) + (rise(i) - rise(next)) * (0.5 if uniform else h / (h + k))
+
+    left, middle, right = part(0, n - 2), part(1, n - 1), part(2, n)
+    if uniform:
+        inside = (right - left) / (2 * dx)
+    else:  # of the parabola through three points, the slope in the middle
+        h, k = step(0, n - 2), step(1, n - 1)
+        inside = (right - middle) * (h / (k * (h + k))) + (middle - left) * (k / (h * (h + k)))
+    return ops.cat((end(0, 1), inside, end(n - 2, n - 3)), at)
+
+
+def _is_step(h: Any) -> bool:
+    return isinstance(h, (int, float, complex)) or not h.ndim
+
+
+def _check_coordinates(given: Sequence[Any], sizes: Sequence[int]) -> None:
+    """Raise torch's errors where coordinates are not a vector of one for each sample."""
+    numbers = [isinstance(h, (int, float, complex)) for h in given]
+    if all(numbers):
+        return
+    if any(numbers):
+        i = numbers.index(True)
+        raise TypeError(f"expected Tensor as element {i} in argument 1, but got {type(given[i]).__name__}")
+    for h, size in zip(given, sizes, strict=True):
+        if h.ndim != 1:
+            raise RuntimeError(
+                "torch.gradient expected each element of spacing to have one dimension, but got an element with "
+                f"{h.ndim} dimensions!"
+            )
+        if h.shape[0] != size:
+            raise RuntimeError(
+                f"torch.gradient expected one coordinate for each of {size} samples, but got {h.shape[0]}"
+            )
 
 
 @export("gradient")
@@ -121,7 +148,10 @@ def gradient(input: Tensor, *, spacing: Any = 1, dim: int | Sequence[int] | None
              edge_order: int = 1) -> tuple[Tensor, ...]:  # fmt: skip
     """The slopes of a sampled function along dims; ``spacing`` is a step or the coordinates, for all dims or each."""
     dims = wrap_dims((dim,) if isinstance(dim, int) else dim, input.ndim)
-    given = list(spacing) if isinstance(spacing, (tuple, list)) else [1 if spacing is None else spacing] * len(dims)
+    if dim is not None and not isinstance(dim, int) and not len(dim):
+        dims = ()
+    several = isinstance(spacing, (tuple, list))
+    given = list(spacing) if several else [1 if spacing is None else spacing] * len(dims)
     if len(given) != len(dims):
         raise RuntimeError(
             "torch.gradient expected spacing to be unspecified, a scalar, or a list of length equal to "
@@ -136,7 +166,10 @@ def gradient(input: Tensor, *, spacing: Any = 1, dim: int | Sequence[int] | None
     for d in dims:
         if input.shape[d] <= edge_order:
             raise RuntimeError("torch.gradient expected each dimension size to be at least edge_order+1")
-    return tuple(
-        _slope(input, h if isinstance(h, (int, float)) or not h.ndim else diff(h), d, edge_order)
-        for d, h in zip(dims, given, strict=True)
-    )
+    if several:
+        _check_coordinates(given, [input.shape[d] for d in dims])
+    elif spacing is not None and not _is_step(spacing):
+        raise TypeError("gradient(): argument 'spacing' must be a number or a tuple, not a Tensor of several elements")
+    if input.dtype is dtypes.uint8:
+        raise RuntimeError("torch.gradient does not support uint8 input.")
+    return tuple(_slope(input, h if _is_step(h) else diff(h), d, edge_order) for d, h in zip(dims, given, strict=True))

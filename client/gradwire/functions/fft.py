@@ -76,7 +76,7 @@ def _shape(input: Tensor, s: Sequence[int] | None, dim: Dims, halved: bool = Fal
             raise RuntimeError(f"Got shape with {len(s)} values but input tensor only has {input.ndim} dimensions.")
     if dims is None:
         dims = tuple(range(input.ndim - (input.ndim if s is None else len(s)), input.ndim))
-    have = [input.shape[d] for d in dims]
+    have = [input.shape[d] if s is not None else check_points(input.shape[d]) for d in dims]
     if halved and have:
         have[-1] = 2 * (have[-1] - 1)
     points = have if s is None else [h if n == -1 else n for n, h in zip(s, have, strict=True)]
