@@ -169,7 +169,7 @@ class OpNode(Node):
         for slot, kind, i in self.plan.now:
             if kind == "input":
                 v = values[i]
-                saved[slot] = (v, v.storage.version) if type(v) is Tensor else _pack(v)
+                saved[slot] = _pack(v)
             elif kind == "value":
                 saved[slot] = values[i]
             else:
@@ -238,7 +238,8 @@ class OpNode(Node):
 
 def _pack(v: Any) -> Any:
     if type(v) is Tensor:
-        return v, v.storage.version
+        # Only what is detached after it was saved is lost to its derivative.
+        return (v, v.storage.version, "detached") if v.detached else (v, v.storage.version)
     if type(v) is tuple:
         return tuple([_pack(x) for x in v])
     return v
@@ -247,12 +248,12 @@ def _pack(v: Any) -> Any:
 def _unpack(s: Any, create_graph: bool) -> Any:
     if type(s) is not tuple:
         return s
-    if len(s) == 2 and type(s[0]) is Tensor:
-        t, version = s
+    if s and type(s[0]) is Tensor:
+        t, version = s[:2]
         if t.storage.version != version:
             fn = t.grad_fn
             raise _modified(t.spec, fn.name if fn else "", t.output_nr, t.storage.version, version)
-        if t.detached:
+        if t.detached and len(s) == 2:
             raise RuntimeError(
                 "Trying to use a saved tensor that has been detached in-place, i.e. with .detach_().This is not "
                 "supported, please use out-of-place `.detach()` instead"

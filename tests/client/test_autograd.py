@@ -202,6 +202,17 @@ def test_detach_shares_memory():
     assert values(grad((y.detach() * x).sum(), x)[0]) == [6, 12]
 
 
+def test_what_was_detached_in_place_can_be_saved():
+    x = leaf(1.0, 2.0)
+    y = x * 2
+    assert y.detach_() is y
+    (x * y).sum().backward()
+    assert values(x.grad) == [2, 4]
+    y.requires_grad_()
+    (y * y).sum().backward()
+    assert values(y.grad) == [4, 8]
+
+
 # ---- the graph ----
 
 
