@@ -254,10 +254,12 @@ def permutation(xp: Any, pivots: Any, size: int, dtype: Any) -> Any:
 def matrix_exp(xp: Any, input: Any) -> Any:
     if not input.size:
         return xp.zeros_like(input)
-    if xp is np or input.ndim == 2:
-        return linalg(xp).expm(input)
-    flat = input.reshape(-1, *input.shape[-2:])
-    return xp.stack([linalg(xp).expm(a) for a in flat]).reshape(input.shape)
+    a = input.astype(xp.result_type(input.dtype, xp.float64), copy=False)  # each squaring loses digits
+    if xp is np or a.ndim == 2:
+        made = linalg(xp).expm(a)
+    else:
+        made = xp.stack([linalg(xp).expm(m) for m in a.reshape(-1, *a.shape[-2:])]).reshape(a.shape)
+    return made.astype(input.dtype, copy=False)
 
 
 @kernel("linalg_pinv")
