@@ -8,7 +8,6 @@ import pytest
 import gradwire
 from gradwire import Tensor
 
-
 DType = type("dtype", (), {"__module__": "torch", "__repr__": lambda self: "torch.float64"})
 """As torch's, by name and module."""
 
