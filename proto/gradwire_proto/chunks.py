@@ -1,6 +1,10 @@
-"""The messages of bulk transfers, written and read by hand: protobuf would copy their bytes once more on each side."""
+"""Bulk transfers, without a copy too many: protobuf would copy the bytes of each message once more on either side."""
 
 from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
 
 CHUNK = 1 << 20
 """Bytes of a tensor that go into one message."""
@@ -8,6 +12,9 @@ UPLOAD_DATA = 2
 """The number of UploadRequest.data."""
 DOWNLOAD_DATA = 1
 """The number of DownloadResponse.data."""
+THREADS = min(4, os.cpu_count() or 1)
+SHARE = 4 << 20
+"""Bytes that are worth a thread of their own."""
 
 
 def pack(field: int, data: memoryview) -> bytes:
@@ -33,3 +40,26 @@ def unpack(field: int, message: bytes) -> memoryview | None:
             data = memoryview(message)[at + 1 :]
             return data if len(data) == n else None
     return None
+
+
+def spread(nbytes: int, copy: Callable[[int, int], object]) -> None:
+    """Have ``copy(begin, end)``, which lets go of the GIL, copy all bytes: many of them on several threads, as one core
+    can't use all of the memory's bandwidth, least of all where pages are new."""
+    n = max(1, min(THREADS, nbytes // SHARE))
+    bounds = [nbytes * i // n & -4096 for i in range(n)] + [nbytes]
+    failures: list[BaseException] = []
+
+    def run(i: int) -> None:
+        try:
+            copy(bounds[i], bounds[i + 1])
+        except BaseException as e:
+            failures.append(e)
+
+    others = [threading.Thread(target=run, args=(i,), name="gradwire-copy") for i in range(1, n)]
+    for t in others:
+        t.start()
+    run(0)
+    for t in others:
+        t.join()
+    if failures:
+        raise failures[0]
