@@ -161,6 +161,7 @@ def _write(op: Op, values: list[Any], tensors: list[Tensor], session: Session) -
             base = t
         else:
             node.parents = (*node.parents, *([base._own_node()] if base._grad_flag is not False else []))
+        node.follow(base._node)
         base._node, base._grad_flag, base._leaf = node, grad, False
         base._generation += 1
         base._storage.used = True

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 class Node:
     """A recorded op, or a leaf."""
 
-    __slots__ = ("calls_back", "freed", "has_grad", "leaf", "parents", "retains", "seq", "unsure")
+    __slots__ = ("calls_back", "freed", "has_grad", "leaf", "parents", "replaced", "retains", "seq", "unsure")
 
     def __init__(self, parents: tuple[Node, ...] = (), seq: int = 0, leaf: bool = False, unsure: bool = False):
         self.parents = parents
@@ -26,10 +26,17 @@ class Node:
         """Of a leaf, or a tensor that retains its gradient: backward has reached it."""
         self.retains = False
         """Of a tensor that is no leaf: it keeps its gradient all the same."""
+        self.replaced = 0
+        """How often its gradient became another tensor, as under ``create_graph``."""
         self.calls_back = False
         """A hook or a custom function of the client's sits here."""
         self.unsure = unsure
         """Made under ``create_graph``: the server alone knows what it leads to."""
+
+    def follow(self, before: Node | None) -> None:
+        """Take over the retained gradient of a tensor whose node was ``before``, until an in-place op."""
+        if before is not None and before.retains:
+            self.retains, self.has_grad, self.unsure, self.replaced = True, before.has_grad, True, before.replaced
 
 
 class Walk:

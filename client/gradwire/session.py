@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import numpy as np
 
-from gradwire import embedded
+from gradwire import embedded, shared
 from gradwire.bulk import Bulk
 from gradwire.errors import OutOfMemoryError
 from gradwire.wire import BACKOFF, SERVICE, Wire, rpc_exception
@@ -61,7 +61,8 @@ class Session:
             )
         opened = self._call(
             "OpenSession",
-            pb.OpenSessionRequest(protocol_version=PROTOCOL_VERSION, device=device, seed=seed, client="python"),
+            pb.OpenSessionRequest(protocol_version=PROTOCOL_VERSION, device=device, seed=seed, client="python",
+                                  shared_memory_nonce=shared.nonce(info.shared_memory)),
             pb.OpenSessionResponse,
             timeout,
         )
@@ -86,6 +87,7 @@ class Session:
         self._dead_bytes = 0
         self.wire = Wire(self._channel, self._metadata, self._key, self._call_back, self._drop_function,
                          reconnect)  # fmt: skip
+        self._segments = shared.Pool(shared.beneath(info.shared_memory, opened.shared_memory), self.wire)
         self._bulk = Bulk(self._channel, self._metadata, self._key, reconnect, self.wire.closing)
         _sessions.add(self)
 
@@ -138,40 +140,63 @@ class Session:
     def put(self, array: np.ndarray[Any, Any], s: Spec, requires_grad: bool) -> int:
         """Send an array; the id of its tensor."""
         self.check_size(s)
-        array = np.asarray(array, order="C")
-        bulk = s.nbytes > self.limits.max_inline_bytes
         i = self.new_id()
-        if bulk:
-            self._bulk.upload(i, memoryview(array.reshape(-1).view(np.uint8)))
-        with self.wire.lock:
-            put = self.instruction(0 if bulk else s.nbytes).put
-            put.result = i
-            put.data.dtype = s.dtype.number
-            put.data.shape.extend(s.shape)
-            if bulk:
-                put.upload = i
-            else:
-                put.data.data = array.tobytes()
-            put.requires_grad = requires_grad
+        if s.nbytes > self.limits.max_inline_bytes:
+            self._put_bulk(i, array, s, requires_grad)
+        else:
+            with self.wire.lock:
+                self._put(i, s, requires_grad, s.nbytes).data.data = array.tobytes()
         self.wire.relieve()
         return i
 
-    def get(self, i: int) -> np.ndarray[Any, Any]:
+    def _put(self, i: int, s: Spec, requires_grad: bool, nbytes: int = 0) -> pb.Put:
+        put = self.instruction(nbytes).put
+        put.result = i
+        put.data.dtype = s.dtype.number
+        put.data.shape.extend(s.shape)
+        put.requires_grad = requires_grad
+        return put
+
+    def _put_bulk(self, i: int, array: np.ndarray[Any, Any], s: Spec, requires_grad: bool) -> None:
+        with self._segments.lend(s.nbytes) as segment:
+            if segment is None:
+                self._bulk.upload(i, np.asarray(array, order="C").reshape(-1).view(np.uint8).data)
+            else:
+                segment.fill(array)
+            with self.wire.lock:
+                put = self._put(i, s, requires_grad)
+                if segment is None:
+                    put.upload = i
+                else:
+                    put.segment = segment.name
+                    segment.frame = self.wire.frame
+
+    def get(self, i: int, nbytes: int = 0) -> np.ndarray[Any, Any]:
         """A tensor's contents: waits for all that leads to it.
+
+        Args:
+            nbytes: how many it has, where that is known.
 
         Raises:
             RuntimeError and others: what went wrong on the way, with the line it began at.
         """
-        request = self.wire.request()
-        with self.wire.lock:
-            get = self.instruction().get
-            get.tensor, get.request = i, request
-        value = self.wire.wait(request).value
-        dtype = numpy_dtype(value.data.dtype)
+        with self._segments.lend(nbytes if nbytes > self.limits.max_inline_bytes else 0) as segment:
+            request = self.wire.request()
+            with self.wire.lock:
+                get = self.instruction().get
+                get.tensor, get.request = i, request
+                if segment is not None:
+                    get.segment = segment.name
+                    segment.frame = self.wire.frame
+            value = self.wire.wait(request).value
+            shape, dtype = tuple(value.data.shape), numpy_dtype(value.data.dtype)
+            if segment is not None:
+                segment.frame = 0
+                return segment.copy(shape, dtype)
         if not value.download:
-            return np.frombuffer(bytearray(value.data.data), dtype).reshape(tuple(value.data.shape))
-        out: np.ndarray[Any, Any] = np.empty(tuple(value.data.shape), dtype)
-        self._bulk.download(value.download, memoryview(out.reshape(-1).view(np.uint8)))
+            return np.frombuffer(bytearray(value.data.data), dtype).reshape(shape)
+        out: np.ndarray[Any, Any] = np.empty(shape, dtype)
+        self._bulk.download(value.download, out.reshape(-1).view(np.uint8).data)
         with self.wire.lock:
             self.instruction().free.downloads.append(value.download)
         return out
@@ -226,6 +251,7 @@ class Session:
             self._call("CloseSession", pb.CloseSessionRequest(key=self._key), pb.CloseSessionResponse, 5.0, wait=False)
         except (RuntimeError, ConnectionError):
             pass  # the server is gone, and the session with it
+        self._segments.close()
         self._channel.close()
 
     def __enter__(self) -> Session:

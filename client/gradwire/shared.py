@@ -70,7 +70,7 @@ class Segment:
         self.name = secrets.token_hex(8)
         self.path = os.path.join(directory, self.name)
         self.frame = 0
-        """It is free when this frame is acknowledged."""
+        """It is free when this frame is acknowledged: that of the last instruction that named it."""
         fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
         try:
             # Memory that turns out to be missing when it is written to would end the process.
@@ -112,7 +112,7 @@ class Pool:
     def lend(self, nbytes: int) -> Iterator[Segment | None]:
         """A segment of so many bytes for a Put or a Get, waiting for others to be free; None where there is no room.
 
-        Whoever has a Put name it sets its ``frame``.
+        Whoever names it in an instruction sets its ``frame``, and whoever has the answer resets it.
         """
         wanted = nbytes > 0 and self._directory != ""
         segment = self._take(nbytes) if wanted else None
@@ -121,18 +121,14 @@ class Pool:
             segment = self._take(nbytes)
         try:
             yield segment
-        except BaseException:
+        finally:
             if segment is not None:
                 with self._lock:
-                    self._remove(segment)  # the server may still write to it: never again
-            raise
-        if segment is not None:
+                    self._idle.append(segment)
+        if segment is not None and len(segment.data) > MOST_BYTES:
+            self._wire.settle(segment.frame)
             with self._lock:
-                self._idle.append(segment)
-            if len(segment.data) > MOST_BYTES:
-                self._wire.settle(segment.frame)
-                with self._lock:
-                    self._remove(segment)
+                self._remove(segment)
 
     def _take(self, nbytes: int) -> Segment | None:
         acknowledged = self._wire.acknowledged

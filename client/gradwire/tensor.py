@@ -55,6 +55,7 @@ class Tensor:
         "_generation",
         "_grad",
         "_grad_flag",
+        "_grad_seen",
         "_hooks",
         "_id",
         "_leaf",
@@ -82,6 +83,8 @@ class Tensor:
         """Of a base: how often in-place ops rewrote its history; of a view: when it last looked."""
         self._creation = ""
         self._grad: Tensor | None = None
+        self._grad_seen = 0
+        """Which of its node's gradients ``_grad`` is."""
 
     def __del__(self) -> None:
         try:
@@ -187,7 +190,7 @@ class Tensor:
     # ---- its values ----
 
     def _values(self) -> np.ndarray[Any, Any]:
-        return self._session.get(self._id)
+        return self._session.get(self._id, self._spec.nbytes)
 
     def numpy(self, *, force: bool = False) -> np.ndarray[Any, Any]:
         """A NumPy array with the values: a copy, since the tensor is elsewhere.
@@ -289,7 +292,9 @@ class Tensor:
         if base is not None and self._generation != base._generation and self._creation != "no_grad":
             self._generation = base._generation
             if base._grad_flag is not False:
-                self._node = Node((base._own_node(),), self._session.wire.sent)
+                node = Node((base._own_node(),), self._session.wire.sent)
+                node.follow(self._node)
+                self._node = node
                 self._grad_flag, self._leaf = base._grad_flag, False
 
     def _own_node(self) -> Node:
@@ -329,7 +334,7 @@ class Tensor:
                 )
             return self
         if self.requires_grad is not requires_grad:
-            self._grad_flag = requires_grad
+            self._grad_flag, self._leaf = requires_grad, True
             self._session.leaves[self._id] = self
             before, self._node = self._node, None
             if before is not None and before.has_grad:  # graphs keep the old node; the gradient stays here
@@ -385,7 +390,8 @@ class Tensor:
             warnings.warn(NONLEAF_GRAD, UserWarning, stacklevel=2)
             return None
         node = self._node
-        if self._grad is None and node is not None and node.has_grad:
+        if node is not None and node.has_grad and (self._grad is None or self._grad_seen != node.replaced):
+            self._grad, self._grad_seen = None, node.replaced
             session = self._session
             made = Tensor(session, session.new_id(), spec(self._spec.shape, self.dtype))
             sure = not node.unsure

@@ -32,6 +32,8 @@ FLUSH_SECONDS = 0.002
 """How long an instruction waits for company."""
 WINDOW = 64
 """Frames in flight before the sender reads acknowledgements: with FLUSH_BYTES, the bound on what is kept to repeat."""
+ACKNOWLEDGE = 8
+"""Full frames that share an acknowledgement: each one wakes a thread on either side."""
 BACKOFF = 0.02, 2.0
 """Seconds before a second and, at most, before any later try to reconnect; they double, and are drawn at random."""
 ATTACH_SECONDS = 10.0
@@ -121,7 +123,7 @@ class Wire:
     def _append(self, part: bytes | pb.Instruction, nbytes: int) -> None:
         parts = self._parts
         if len(parts) >= FLUSH_COUNT or self._bytes >= FLUSH_BYTES:
-            self._send()
+            self._send(more=True)
             parts = self._parts
         if not parts:
             self._wake.set()
@@ -142,7 +144,24 @@ class Wire:
                 while self._seq - self._acknowledged > WINDOW // 2:
                     self._read()
 
-    def _send(self) -> None:
+    @property
+    def frame(self) -> int:
+        """The number of the frame to be. Read it with ``lock`` held."""
+        return self._seq + 1
+
+    @property
+    def acknowledged(self) -> int:
+        """All frames up to this one are done, as far as was read."""
+        return self._acknowledged
+
+    def settle(self, frame: int) -> None:
+        """Wait until a frame is done. Call without ``lock`` held."""
+        self.flush()
+        with self._reading:
+            while self._acknowledged < frame:
+                self._read()
+
+    def _send(self, more: bool = False) -> None:
         parts = self._parts
         if not parts:
             return
@@ -151,7 +170,8 @@ class Wire:
         if self._broken is not None:
             raise self._broken
         self._seq += 1
-        head = pb.Frame(seq=self._seq, received=self._received, locations=self._fresh)
+        more = more and self._seq % ACKNOWLEDGE != 0
+        head = pb.Frame(seq=self._seq, received=self._received, locations=self._fresh, more=more)
         self._fresh.clear()
         # A message is its fields one after the other, so instructions encoded earlier just follow.
         fields = [p if type(p) is bytes else frame_field(p) for p in parts]

@@ -5,22 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from gradwire_engine import Tensor, backward, grad
 from gradwire_engine.backend import generator, to_host
 from gradwire_engine.graph import Node, history
 from gradwire_engine.tensor import Storage
+from gradwire_proto.codec import dtype_of
+from gradwire_proto.spec import spec
 from gradwire_proto.v1 import gradwire_pb2 as pb
 from gradwire_server.errors import SessionEnded
 
 if TYPE_CHECKING:
     from gradwire_server.session import Session
+    from gradwire_server.shared import Segments
 
 
 def _put(s: Session, m: pb.Put) -> None:
     try:
         s.check_fresh(m.result)
         shape = tuple(m.data.shape)
-        if m.upload:
+        if m.segment:
+            size = spec(shape, dtype_of(m.data.dtype)).nbytes
+            s.engine.meter.check(size)
+            array = s.decode(shape, m.data.dtype, _segments(s).read(m.segment, size), own=True)
+        elif m.upload:
             data = s.transfers.take_upload(m.upload)
             s.engine.meter.check(len(data))
             array = s.decode(shape, m.data.dtype, data, own=True)
@@ -39,14 +48,26 @@ def _get(s: Session, m: pb.Get) -> None:
     try:
         t = s.tensor(m.tensor)
         data = pb.TensorData(dtype=t.dtype.number, shape=t.shape)
-        if t.spec.nbytes > s.limits.max_inline_bytes:
-            s.transfers.offer(m.request, t.array)
+        if m.segment:
+            array = np.ascontiguousarray(to_host(t.array))
+            _segments(s).write(m.segment, array.reshape(-1).view(np.uint8))
+            s.reply(value=pb.Value(request=m.request, data=data))
+        elif t.spec.nbytes > s.limits.max_inline_bytes:
+            s.transfers.announce(m.request, t.spec.nbytes)
             s.reply(value=pb.Value(request=m.request, data=data, download=m.request))
+            s.flush()  # so that the client takes the first chunks while the others are copied
+            s.transfers.fill(m.request, t.array)
         else:
             data.data = to_host(t.array).tobytes()
             s.reply(value=pb.Value(request=m.request, data=data))
     except Exception as e:
         s.fail(e, m.request)
+
+
+def _segments(s: Session) -> Segments:
+    if s.segments is None:
+        raise ValueError("this session shares no memory with its client")
+    return s.segments
 
 
 def _free(s: Session, m: pb.Free) -> None:
@@ -161,12 +182,11 @@ def _set_gradient(s: Session, m: pb.SetGradient) -> None:
 
 def _get_gradient(s: Session, m: pb.GetGradient) -> None:
     try:
-        t = s.tensor(m.tensor)
-        g = t.grad
-        if g is None and not m.request:
-            g = t.grad = s.zeros_like(t)
+        g = s.tensor(m.tensor).grad
         if g is not None:
             s.define(m.result, g)
+        elif not m.request:
+            raise RuntimeError("the tensor has no gradient")
     except Exception as e:
         s.poison([m.result], s.explain(e))
         if m.request:

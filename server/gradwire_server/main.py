@@ -22,6 +22,7 @@ from prometheus_client import start_http_server
 from gradwire_server.limits import Limits
 from gradwire_server.metrics import Metrics
 from gradwire_server.service import SERVICE, Service, serve
+from gradwire_server.shared import SharedMemory
 
 log = logging.getLogger("gradwire_server")
 
@@ -41,6 +42,8 @@ def parser() -> argparse.ArgumentParser:
     s.add_argument("--max-bytes", type=size, default=d.max_bytes, help="tensor bytes a session, e.g. 4GiB")
     s.add_argument("--max-tensors", type=int, default=d.max_tensors, help="tensors a session")
     s.add_argument("--lease", type=float, default=d.lease_seconds, help="seconds a session outlives its stream")
+    s.add_argument("--shared-memory", default="/dev/shm", metavar="DIRECTORY",
+                   help="a file system in memory, for the tensors of clients on this machine; none if empty")
     s.add_argument("--grace", type=float, default=5.0, help="seconds that RPCs get to end after SIGTERM")
     s.add_argument("--log-format", choices=("text", "json"), default="text")
     s.add_argument("--log-level", choices=("debug", "info", "warning", "error"), default="info")
@@ -99,12 +102,21 @@ def stop_with_parent(stop: threading.Event) -> None:
     stop.set()
 
 
+def share_memory(root: str) -> SharedMemory | None:
+    """Where clients on this machine may put tensors; None where that can't be."""
+    try:
+        return SharedMemory(root) if root else None
+    except OSError as e:
+        log.info("no shared memory for clients on this machine: %s", e)
+        return None
+
+
 def run_server(o: argparse.Namespace) -> int:
     set_up_logging(o.log_format, o.log_level)
     limits = Limits(max_bytes=o.max_bytes, max_tensors=o.max_tensors, lease_seconds=o.lease)
     metrics = Metrics()
     try:
-        service = Service(o.device, limits, o.max_sessions, metrics)
+        service = Service(o.device, limits, o.max_sessions, metrics, share_memory(o.shared_memory))
         token = Path(o.token_file).read_text().strip() if o.token_file else ""
         server, address = serve(service, o.listen, token)
         probes = serve_health(o.health_listen) if o.health_listen else None

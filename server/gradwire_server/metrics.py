@@ -1,12 +1,12 @@
 """What Prometheus reads: kernel times from the engines, counts from the sessions, RPCs by go-grpc-prometheus's names.
 
-Times are gathered by the engine in plain lists and enter a histogram once a frame, outside the inner loop.
+Times are gathered by the engine in plain lists and enter a histogram many at a time, or when Prometheus asks.
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, GCCollector, Histogram, PlatformCollector
@@ -14,6 +14,8 @@ from prometheus_client.core import HistogramMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.process_collector import ProcessCollector
 from prometheus_client.registry import Collector
+
+from gradwire_engine import Engine
 
 KERNEL_BUCKETS = tuple(m * 10.0**e for e in range(-6, 1) for m in (1, 2.5, 5)) + (10.0,)
 """Upper bounds in seconds: 1 us to 10 s."""
@@ -27,6 +29,8 @@ class KernelSeconds(Collector):
         self._counts: dict[tuple[str, str, str], np.ndarray[tuple[int], np.dtype[np.int64]]] = {}
         self._sums: dict[tuple[str, str, str], float] = {}
         self._lock = threading.Lock()
+        self.before_scrape: Callable[[], None] = lambda: None
+        """Brings in what engines have noted since they were last asked."""
 
     def observe(self, op: str, device: str, phase: str, nanoseconds: Sequence[int]) -> None:
         """Enter the times of several runs of one kernel."""
@@ -42,6 +46,7 @@ class KernelSeconds(Collector):
         family = HistogramMetricFamily(
             "gradwire_kernel_seconds", "Time kernels took.", labels=["op", "device", "phase"]
         )
+        self.before_scrape()
         with self._lock:
             rows = [(k, c.copy(), self._sums[k]) for k, c in self._counts.items()]
         for key, counts, total in rows:
@@ -87,12 +92,11 @@ class Metrics:
         self.rpc_handled = counter("grpc_server_handled", "RPCs completed, by code.", *rpc, "grpc_code")
         self.rpc_seconds = Histogram("grpc_server_handling_seconds", "Time RPCs took.", rpc, registry=self.registry)
 
-    def take_times(self, device: str, times: dict[tuple[str, str], list[int]]) -> None:
-        """Enter and clear an engine's times."""
+    def take_times(self, engine: Engine) -> None:
+        """Enter and clear an engine's times, from any thread: one being noted at this very moment may be missed."""
+        times, engine.times = engine.times, {}
         for (op, phase), ns in times.items():
-            if ns:
-                self.kernels.observe(op, device, phase, ns)
-        times.clear()
+            self.kernels.observe(op, engine.device, phase, ns)
 
     def names(self) -> Iterator[str]:
         for family in self.registry.collect():

@@ -28,9 +28,12 @@ from gradwire_server.limits import Limits
 from gradwire_server.metrics import Metrics
 from gradwire_server.outbox import Fenced, Lost
 from gradwire_server.session import Session
+from gradwire_server.shared import SharedMemory
 
 log = logging.getLogger(__name__)
 PROTOCOL_VERSIONS = (1,)
+OBSERVE = 8192
+"""Instructions after which a session's counts and times enter the metrics, if nobody asked before."""
 SERVICE = pb.DESCRIPTOR.services_by_name["Gradwire"]
 
 
@@ -67,17 +70,21 @@ def parse(kind: Any, field: str, message: bytes, context: grpc.ServicerContext) 
 class Service:
     """The RPCs. Sessions live here, and end when closed, when their lease runs out, or with the server."""
 
-    def __init__(self, device: str, limits: Limits, max_sessions: int, metrics: Metrics):
+    def __init__(
+        self, device: str, limits: Limits, max_sessions: int, metrics: Metrics, shared: SharedMemory | None = None
+    ):
         backend.library(device)  # fails now rather than at the first session
         self.device = device
         self.limits = limits
         self.max_sessions = max_sessions
         self.metrics = metrics
+        self.shared = shared
         self.sessions: dict[str, Session] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         metrics.sessions_limit.set(max_sessions)
         metrics.sessions.set_function(lambda: len(self.sessions))
+        metrics.kernels.before_scrape = self._before_scrape
         metrics.tensors.set_function(lambda: self._sum(lambda s: len(s.tensors)))
         metrics.tensor_bytes.set_function(lambda: self._sum(lambda s: s.engine.meter.used))
         metrics.nodes.set_function(lambda: self._sum(lambda s: s.engine.nodes))
@@ -86,6 +93,11 @@ class Service:
 
     def _sum(self, read: Callable[[Session], int]) -> int:
         return sum(read(s) for s in list(self.sessions.values()))
+
+    def _before_scrape(self) -> None:
+        for session in list(self.sessions.values()):
+            self._count(session)
+            self.metrics.take_times(session.engine)
 
     # ---- unary ----
 
@@ -97,6 +109,7 @@ class Service:
             protocol_versions=PROTOCOL_VERSIONS,
             devices=[self.device],
             max_inline_bytes=self.limits.max_inline_bytes,
+            shared_memory=self.shared.path if self.shared else "",
         )
 
     def ListOps(self, request: pb.ListOpsRequest, context: grpc.ServicerContext) -> pb.ListOpsResponse:
@@ -124,6 +137,8 @@ class Service:
                 refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, "MAX_SESSIONS",
                        f"the server has a limit of {self.max_sessions} sessions")  # fmt: skip
             session = Session(device, request.seed, self.limits, self._observe)
+            if self.shared is not None:
+                session.segments = self.shared.accept(session.id, request.shared_memory_nonce)
             self.sessions[session.id] = session
         log.info("session opened", extra={"session": session.id, "client": request.client, "device": device})
         return pb.OpenSessionResponse(
@@ -132,6 +147,7 @@ class Service:
             limits=self.limits.message(),
             lease_seconds=self.limits.lease_seconds,
             device=device,
+            shared_memory=session.segments.path if session.segments else "",
         )
 
     def CloseSession(self, request: pb.CloseSessionRequest, context: grpc.ServicerContext) -> pb.CloseSessionResponse:
@@ -171,11 +187,20 @@ class Service:
             session.detach(replies)
 
     def _observe(self, session: Session) -> None:
-        self.metrics.frames.inc()
-        self.metrics.instructions.inc(session.take_instructions())
-        self.metrics.received.inc(session.received_bytes)
-        session.received_bytes = 0
-        self.metrics.take_times(session.device, session.engine.times)
+        session.frames_run += 1
+        if session.instructions_run >= OBSERVE:
+            self._count(session)
+            self.metrics.take_times(session.engine)
+
+    def _count(self, session: Session) -> None:
+        """Enter and clear a session's counts."""
+        for counter, name in (
+            (self.metrics.frames, "frames_run"),
+            (self.metrics.instructions, "instructions_run"),
+            (self.metrics.received, "received_bytes"),
+        ):
+            counter.inc(getattr(session, name))
+            setattr(session, name, 0)
 
     # ---- bulk ----
 
@@ -213,16 +238,14 @@ class Service:
     def Download(self, request: pb.DownloadRequest, context: grpc.ServicerContext) -> Iterator[bytes]:
         session = self._session(request.key, context)
         try:
-            data = session.transfers.download(request.download)
+            for message in session.transfers.download(request.download, request.offset):
+                session.touch()
+                self.metrics.sent.inc(len(message))
+                yield message
         except ValueError as e:
             refuse(context, grpc.StatusCode.NOT_FOUND, "DOWNLOAD", str(e))
-        if request.offset > len(data):
-            bad_field(context, "offset", f"past the end of {len(data)} bytes")
-        for at in range(request.offset, len(data), chunks.CHUNK):
-            session.touch()
-            chunk = chunks.pack(chunks.DOWNLOAD_DATA, data[at : at + chunks.CHUNK])
-            self.metrics.sent.inc(len(chunk))
-            yield chunk
+        except IndexError as e:
+            bad_field(context, "offset", str(e))
 
     # ---- sessions ----
 
@@ -239,6 +262,8 @@ class Service:
         with self._lock:
             self.sessions.pop(session.id, None)
         session.end()
+        self._count(session)
+        self.metrics.take_times(session.engine)
         log.info("session %s", why, extra={"session": session.id})
 
     def _reap(self) -> None:
@@ -254,6 +279,8 @@ class Service:
         self._stopping.set()
         for session in list(self.sessions.values()):
             self._end(session, "ended with the server")
+        if self.shared is not None:
+            self.shared.close()
 
 
 class BearerToken(grpc.ServerInterceptor):  # type: ignore[type-arg]  # not subscriptable at run time

@@ -29,6 +29,7 @@ from gradwire_server import instructions
 from gradwire_server.errors import Displaced, Poison, Poisoned, SessionEnded, describe
 from gradwire_server.limits import Limits
 from gradwire_server.outbox import Item, Outbox
+from gradwire_server.shared import Segments
 from gradwire_server.transfers import Transfers
 
 log = logging.getLogger(__name__)
@@ -58,13 +59,14 @@ class Session:
         self.outbox = Outbox()
         self.begun = 0
         """The last frame that was begun."""
-        self._instructions_run = 0
-        self.received_bytes = 0
-        """Since the owner last took them."""
+        self.frames_run = self.instructions_run = self.received_bytes = 0
+        """Since the owner last counted them."""
         self.hooks: dict[int, Callable[[], None]] = {}
         """How to remove each hook."""
         self.functions: weakref.WeakValueDictionary[int, FunctionNode] = weakref.WeakValueDictionary()
         self.transfers = Transfers(self.engine.meter, limits.max_transfers)
+        self.segments: Segments | None = None
+        """Where the client shares memory with this server."""
         self.touched = time.monotonic()
         self.epoch = 0
         """How many streams were attached; frames of any but the last are not read."""
@@ -154,6 +156,13 @@ class Session:
             self.outbox.close()
             self._streams.put(None)
         self.transfers.clear()
+        if self.segments is not None:
+            self.segments.close()
+
+    def join(self, seconds: float) -> None:
+        """Wait for the end of a session that was told to end."""
+        if self._thread.ident is not None:
+            self._thread.join(seconds)
 
     def _run(self) -> None:
         """Execute instructions until the session ends, across as many streams as that takes."""
@@ -218,16 +227,12 @@ class Session:
                 for location in frame.locations:
                     self._locations[location.id] = location
                 yield from frame.instructions
-                self._instructions_run += len(frame.instructions)
-            self._held.append(pb.Reply(acknowledged=frame.seq))
-            self.flush()
+                self.instructions_run += len(frame.instructions)
+            if self._held or not frame.more:
+                self._held.append(pb.Reply(acknowledged=frame.seq))
+                self.flush()
             self._observe(self)
         raise SessionEnded
-
-    def take_instructions(self) -> int:
-        """How many instructions were executed since this was last asked."""
-        n, self._instructions_run = self._instructions_run, 0
-        return n
 
     def reply(self, **kind: Any) -> None:
         """Answer at the end of the frame."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,6 +11,7 @@ import numpy as np
 
 from gradwire_engine.backend import to_host
 from gradwire_engine.tensor import Meter
+from gradwire_proto import chunks
 from gradwire_server.errors import Displaced
 
 
@@ -56,15 +58,24 @@ class Upload:
             self.received = end
 
 
+@dataclass(slots=True)
+class Download:
+    """A tensor's contents as they were, being made into messages while the first of these are sent already."""
+
+    nbytes: int
+    messages: list[bytes] = field(default_factory=list)
+    """Each of ``chunks.CHUNK`` bytes, but for the last."""
+
+
 class Transfers:
     """Uploads not yet put and downloads not yet fetched; used from the threads of those calls."""
 
     def __init__(self, meter: Meter, most: int):
         self._meter = meter
         self._most = most
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._uploads: dict[int, Upload] = {}
-        self._downloads: dict[int, memoryview] = {}
+        self._downloads: dict[int, Download] = {}
         self._reserved = 0
 
     def upload(self, number: int, nbytes: int) -> Upload:
@@ -98,24 +109,65 @@ class Transfers:
             self._reserved -= len(found.data)
         return found.data
 
-    def offer(self, key: int, array: Any) -> None:
-        """Keep a copy of an array for a Download under ``key``."""
-        with self._lock:
-            self._check(array.nbytes)
-            self._downloads[key] = np.array(to_host(array), order="C").reshape(-1).view(np.uint8).data
-            self._reserved += array.nbytes
+    def announce(self, key: int, nbytes: int) -> None:
+        """Have memory for a Download under ``key``, within the session's limit: :meth:`fill` follows.
 
-    def download(self, key: int) -> memoryview:
+        Raises:
+            MemoryError: it would pass it, or there are too many transfers.
+        """
         with self._lock:
-            data = self._downloads.get(key)
-        if data is None:
+            self._check(nbytes)
+            self._downloads[key] = Download(nbytes)
+            self._reserved += nbytes
+
+    def fill(self, key: int, array: Any) -> None:
+        """Copy what was announced, before anything writes to it."""
+        messages = self._find(key).messages
+        try:
+            data = np.ascontiguousarray(to_host(array)).reshape(-1).view(np.uint8).data
+            for at in range(0, len(data), chunks.CHUNK):
+                messages.append(chunks.pack(chunks.DOWNLOAD_DATA, data[at : at + chunks.CHUNK]))
+                with self._lock:
+                    self._lock.notify_all()
+        except MemoryError:
+            self.end_download(key)
+            raise
+
+    def download(self, key: int, offset: int) -> Iterator[bytes]:
+        """The messages of a download, from an offset on.
+
+        Raises:
+            ValueError: there is none, or it ended meanwhile.
+            IndexError: the offset is past its end.
+        """
+        found = self._find(key)
+        if offset > found.nbytes:
+            raise IndexError(f"past the end of {found.nbytes} bytes")
+        i, skip = divmod(offset, chunks.CHUNK)
+        while i * chunks.CHUNK < found.nbytes:
+            with self._lock:
+                while len(found.messages) <= i and key in self._downloads:
+                    self._lock.wait()
+            self._find(key)
+            message = found.messages[i]
+            if skip:
+                data = chunks.unpack(chunks.DOWNLOAD_DATA, message)
+                assert data is not None
+                message, skip = chunks.pack(chunks.DOWNLOAD_DATA, data[skip:]), 0
+            yield message
+            i += 1
+
+    def _find(self, key: int) -> Download:
+        found = self._downloads.get(key)
+        if found is None:
             raise ValueError(f"download {key} is unknown in this session")
-        return data
+        return found
 
     def end_download(self, key: int) -> None:
         with self._lock:
-            data = self._downloads.pop(key, None)
-            self._reserved -= 0 if data is None else data.nbytes
+            found = self._downloads.pop(key, None)
+            self._reserved -= 0 if found is None else found.nbytes
+            self._lock.notify_all()
 
     def clear(self) -> None:
         """Give up all of them."""
@@ -125,6 +177,7 @@ class Transfers:
             self._uploads.clear()
             self._downloads.clear()
             self._reserved = 0
+            self._lock.notify_all()
 
     def _check(self, nbytes: int) -> None:
         if len(self._uploads) + len(self._downloads) >= self._most:

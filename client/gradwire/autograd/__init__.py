@@ -67,12 +67,19 @@ def backward(tensors: Several, grad_tensors: Any = None, retain_graph: bool | No
         if only is not None:
             m.inputs.extend([t._id for t in only])
     reached = walk.reached if only is None else {_node(t) for t in only}
+    guess = create_graph or any(n.unsure for n in walk.reached)
     for node in reached:
         if node.leaf or node.retains or only is not None:
             node.has_grad = True
-            node.unsure = node.unsure or create_graph
+            node.unsure = node.unsure or guess
+            node.replaced += create_graph or node.retains
     if request:
-        _wait(session, request)
+        try:
+            _wait(session, request)
+        except BaseException:
+            for node in reached:
+                node.unsure = True
+            raise
     if not keep:
         walk.free()
 
@@ -129,6 +136,10 @@ def grad(outputs: Several, inputs: Several, grad_outputs: Any = None, retain_gra
         m.results.extend([r._id for r in results if r is not None])
         m.retain_graph, m.create_graph, m.allow_unused, m.request = keep, create_graph, unused, request
     session.wire.relieve()
+    for n in walk.reached:
+        if n.retains:
+            n.has_grad = n.unsure = True
+            n.replaced += 1
     if request:
         defined = _wait(session, request).defined
         results = [r if d else None for r, d in zip(results, defined, strict=True)]

@@ -86,9 +86,14 @@ class GetServerInfoResponse(_message.Message):
     PROTOCOL_VERSIONS_FIELD_NUMBER: _builtins.int
     DEVICES_FIELD_NUMBER: _builtins.int
     MAX_INLINE_BYTES_FIELD_NUMBER: _builtins.int
+    SHARED_MEMORY_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     max_inline_bytes: _builtins.int
-    """Bytes; a tensor above this goes by Upload and Download."""
+    """Bytes; a tensor above this goes by Upload and Download, or by shared memory."""
+    shared_memory: _builtins.str
+    """A directory on the server's machine. A client that finds it, and can read the file "nonce" there, shares memory
+    with the server: see OpenSession. Empty where the server has none.
+    """
     @_builtins.property
     def protocol_versions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """The protocol versions it speaks; this file describes version 1."""
@@ -102,10 +107,11 @@ class GetServerInfoResponse(_message.Message):
         protocol_versions: _abc.Iterable[_builtins.int] | None = ...,
         devices: _abc.Iterable[_builtins.str] | None = ...,
         max_inline_bytes: _builtins.int = ...,
+        shared_memory: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["devices", b"devices", "max_inline_bytes", b"max_inline_bytes", "protocol_versions", b"protocol_versions", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["devices", b"devices", "max_inline_bytes", b"max_inline_bytes", "protocol_versions", b"protocol_versions", "shared_memory", b"shared_memory", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -187,6 +193,7 @@ class OpenSessionRequest(_message.Message):
     DEVICE_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
     CLIENT_FIELD_NUMBER: _builtins.int
+    SHARED_MEMORY_NONCE_FIELD_NUMBER: _builtins.int
     protocol_version: _builtins.int
     """The version the client speaks; refused with FAILED_PRECONDITION where the server does not."""
     device: _builtins.str
@@ -195,6 +202,10 @@ class OpenSessionRequest(_message.Message):
     """Of the session's random numbers; 0 lets the server choose."""
     client: _builtins.str
     """For the server's logs."""
+    shared_memory_nonce: _builtins.bytes
+    """What the file "nonce" in GetServerInfo's directory holds: proof that the client sees the same memory as the same
+    user. Wrong or empty, tensors go by Upload and Download.
+    """
     def __init__(
         self,
         *,
@@ -202,10 +213,11 @@ class OpenSessionRequest(_message.Message):
         device: _builtins.str = ...,
         seed: _builtins.int = ...,
         client: _builtins.str = ...,
+        shared_memory_nonce: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "device", b"device", "protocol_version", b"protocol_version", "seed", b"seed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "device", b"device", "protocol_version", b"protocol_version", "seed", b"seed", "shared_memory_nonce", b"shared_memory_nonce"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -220,12 +232,17 @@ class OpenSessionResponse(_message.Message):
     LIMITS_FIELD_NUMBER: _builtins.int
     LEASE_SECONDS_FIELD_NUMBER: _builtins.int
     DEVICE_FIELD_NUMBER: _builtins.int
+    SHARED_MEMORY_FIELD_NUMBER: _builtins.int
     session_id: _builtins.str
     secret: _builtins.str
     """Proves ownership in every later call. Never logged."""
     lease_seconds: _builtins.float
     """The session ends when nothing is heard of its client for this long."""
     device: _builtins.str
+    shared_memory: _builtins.str
+    """Where memory is shared: the session's directory. Put and Get may then name segments, which are files that the client
+    makes there, under names of a to z and 0 to 9, 32 at most, and may use again. The directory goes with the session.
+    """
     @_builtins.property
     def limits(self) -> Global___Limits: ...
     def __init__(
@@ -236,10 +253,11 @@ class OpenSessionResponse(_message.Message):
         limits: Global___Limits | None = ...,
         lease_seconds: _builtins.float = ...,
         device: _builtins.str = ...,
+        shared_memory: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "lease_seconds", b"lease_seconds", "limits", b"limits", "secret", b"secret", "session_id", b"session_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "lease_seconds", b"lease_seconds", "limits", b"limits", "secret", b"secret", "session_id", b"session_id", "shared_memory", b"shared_memory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -344,6 +362,7 @@ class Frame(_message.Message):
     ATTACH_FIELD_NUMBER: _builtins.int
     LOCATIONS_FIELD_NUMBER: _builtins.int
     RECEIVED_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
     CLIENT_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
@@ -352,6 +371,8 @@ class Frame(_message.Message):
     """The client has the replies up to this number: the server need not keep them. In an attaching frame, too: the
     stream goes on with the reply after it.
     """
+    more: _builtins.bool
+    """More frames follow at once: the acknowledgement of this one may wait for theirs."""
     client: _builtins.int
     """In an attaching frame: a number that the client drew at random. Whoever attaches displaces the client that was
     attached; one that was displaced is refused when it comes back. 0 for a client that never comes back.
@@ -376,12 +397,13 @@ class Frame(_message.Message):
         attach: Global___SessionKey | None = ...,
         locations: _abc.Iterable[Global___Location] | None = ...,
         received: _builtins.int = ...,
+        more: _builtins.bool = ...,
         client: _builtins.int = ...,
         attempt: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attach", b"attach"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attach", b"attach", "attempt", b"attempt", "client", b"client", "instructions", b"instructions", "locations", b"locations", "received", b"received", "seq", b"seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attach", b"attach", "attempt", b"attempt", "client", b"client", "instructions", b"instructions", "locations", b"locations", "more", b"more", "received", b"received", "seq", b"seq"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -732,7 +754,9 @@ Global___TensorData: _TypeAlias = TensorData  # noqa: Y015
 
 @_typing.final
 class Put(_message.Message):
-    """Make a tensor from bytes: those of `data`, or those that an Upload under `upload` brought."""
+    """Make a tensor from bytes: those of `data`, those that an Upload under `upload` brought, or those that a segment of
+    shared memory begins with, which the client leaves alone until the frame is acknowledged.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -740,9 +764,11 @@ class Put(_message.Message):
     DATA_FIELD_NUMBER: _builtins.int
     UPLOAD_FIELD_NUMBER: _builtins.int
     REQUIRES_GRAD_FIELD_NUMBER: _builtins.int
+    SEGMENT_FIELD_NUMBER: _builtins.int
     result: _builtins.int
     upload: _builtins.int
     requires_grad: _builtins.bool
+    segment: _builtins.str
     @_builtins.property
     def data(self) -> Global___TensorData: ...
     def __init__(
@@ -752,10 +778,11 @@ class Put(_message.Message):
         data: Global___TensorData | None = ...,
         upload: _builtins.int = ...,
         requires_grad: _builtins.bool = ...,
+        segment: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["data", b"data"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "requires_grad", b"requires_grad", "result", b"result", "upload", b"upload"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "requires_grad", b"requires_grad", "result", b"result", "segment", b"segment", "upload", b"upload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -769,17 +796,23 @@ class Get(_message.Message):
 
     TENSOR_FIELD_NUMBER: _builtins.int
     REQUEST_FIELD_NUMBER: _builtins.int
+    SEGMENT_FIELD_NUMBER: _builtins.int
     tensor: _builtins.int
     request: _builtins.int
+    segment: _builtins.str
+    """Have the bytes written to a segment of shared memory instead, which must be as large. It is the client's again when
+    the answer comes or, if nobody waits for that any more, when the frame is acknowledged.
+    """
     def __init__(
         self,
         *,
         tensor: _builtins.int = ...,
         request: _builtins.int = ...,
+        segment: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "tensor", b"tensor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "segment", b"segment", "tensor", b"tensor"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1027,8 +1060,8 @@ Global___SetGradient: _TypeAlias = SetGradient  # noqa: Y015
 
 @_typing.final
 class GetGradient(_message.Message):
-    """Name the `.grad` of a tensor `result`. A Done under `request` tells whether there is one; without a request there is:
-    zeros where backward brought none.
+    """Name the `.grad` of a tensor `result`. A Done under `request` tells whether there is one; without a request it is an
+    error that there is none.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1336,7 +1369,7 @@ class Value(_message.Message):
     download: _builtins.int
     @_builtins.property
     def data(self) -> Global___TensorData:
-        """Without its bytes where `download` is set."""
+        """Without its bytes where `download` is set, or where Get named a segment."""
 
     def __init__(
         self,
