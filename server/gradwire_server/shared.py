@@ -33,7 +33,6 @@ class Segments:
     def __init__(self, path: str):
         os.mkdir(path, 0o700)
         self.path = path
-        self._fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
 
     def read(self, name: str, nbytes: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """What a segment begins with.
@@ -78,7 +77,7 @@ class Segments:
         if NAME.fullmatch(name) is None:
             raise ValueError(f"a segment's name is of a to z and 0 to 9, 32 at most, got {name!r}")
         try:
-            fd = os.open(name, mode | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=self._fd)
+            fd = os.open(os.path.join(self.path, name), mode | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as e:
             raise ValueError(f"segment '{name}' can't be opened: {e.strerror}") from None
         found = os.fstat(fd)
@@ -89,10 +88,7 @@ class Segments:
 
     def close(self) -> None:
         """Take the name from all of them; their memory goes with the last who has them open."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
-            shutil.rmtree(self.path, ignore_errors=True)
+        shutil.rmtree(self.path, ignore_errors=True)
 
 
 class SharedMemory:
