@@ -15,6 +15,7 @@ import ml_dtypes
 import numpy as np
 import scipy.linalg
 import scipy.special
+from threadpoolctl import ThreadpoolController
 
 from gradwire_proto import dtypes
 from gradwire_proto.dtypes import DType
@@ -60,7 +61,28 @@ def matmul(xp: Any, a: Any, b: Any, out: Any = None) -> Any:
             return made
         out[...] = made
         return out
+    if xp is np and b.ndim:
+        _use_threads(a.size * b.shape[-1] >= PARALLEL)
     return xp.matmul(a, b, out=out)
+
+
+PARALLEL = 8 * 2**20
+"""Multiplications from which a product is worth more than one core: below, waking the other ones takes longer."""
+_blas = ThreadpoolController().select(user_api="blas").lib_controllers
+_most_threads = [lib.num_threads for lib in _blas]
+_parallel = True
+
+
+def _use_threads(parallel: bool) -> None:
+    """Let BLAS use every core, or one. It is asked only where that changes, which costs half a microsecond."""
+    global _parallel
+    if parallel is not _parallel:
+        _parallel = parallel
+        for lib, most in zip(_blas, _most_threads, strict=True):
+            lib.set_num_threads(most if parallel else 1)
+
+
+_use_threads(False)
 
 
 def add_at(xp: Any, target: Any, index: Any, values: Any) -> None:
