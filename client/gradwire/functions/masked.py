@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradwire.dispatch import ops
 from gradwire.export import export
-from gradwire_proto.catalog.meta import broadcast_shapes
-from gradwire_proto.dtypes import Category, DType
+from gradwire_proto.dtypes import Category, DType, bool_
 
 if TYPE_CHECKING:
     from gradwire.tensor import Tensor
@@ -24,9 +23,9 @@ def _kept(input: Any, mask: Tensor | None, fill: float, dtype: DType | None = No
         input = ops.to_dtype(input, dtype)
     if mask is None:
         return input
-    shape = broadcast_shapes(tuple(input.shape), tuple(mask.shape))
-    if shape != tuple(input.shape):
-        raise ValueError("mask shape must be broadcastable to the input's")
+    if mask.ndim > input.ndim:
+        raise IndexError("_input_mask expected broadcastable mask (got mask dimensionality higher than of the input)")
+    mask = ops.expand(mask if mask.dtype is bool_ else ops.ne(mask, 0), tuple(input.shape))
     if fill in (INF, -INF) and input.dtype.category is Category.INT:
         bits = 8 * input.dtype.itemsize - input.dtype.is_signed
         fill = 2**bits - 1 if fill > 0 else -(2**bits) if input.dtype.is_signed else 0
@@ -105,6 +104,12 @@ def argmin(input: Any, dim: int | None = None, *, keepdim: bool = False, dtype: 
 def mean(input: Any, dim: Any = None, *, keepdim: bool = False, dtype: DType | None = None,
          mask: Tensor | None = None) -> Tensor:  # fmt: skip
     """The mean of what the mask keeps."""
+    given = dtype or input.dtype
+    if given.category < Category.FLOAT:
+        raise ValueError(
+            f"mean(): Could not infer output dtype. {'Input' if dtype is None else 'Optional'} dtype must be either a "
+            f"floating point or complex dtype. Got: {given!r}"
+        )
     total: Any = sum(input, dim, keepdim=keepdim, dtype=dtype, mask=mask)
     return total / _count(input, mask, dim, keepdim)
 
