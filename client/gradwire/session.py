@@ -46,7 +46,7 @@ class Session:
                 ("grpc.max_send_message_length", -1),
                 ("grpc.keepalive_time_ms", 30_000),
                 ("grpc.keepalive_timeout_ms", 10_000),
-                # gRPC itself would wait a second, later two minutes, before it connects again; the wire has its own way.
+                # gRPC itself would wait a second, later two minutes, before it connects again; the wire knows better.
                 ("grpc.initial_reconnect_backoff_ms", 100),
                 ("grpc.max_reconnect_backoff_ms", 1000),
                 ("grpc.min_reconnect_backoff_ms", 5000),  # what a server gets to accept a connection
@@ -188,11 +188,15 @@ class Session:
                 if segment is not None:
                     get.segment = segment.name
                     segment.frame = self.wire.frame
+            if segment is not None:
+                self.wire.flush()
+                made = shared.fresh(nbytes)
             value = self.wire.wait(request).value
             shape, dtype = tuple(value.data.shape), numpy_dtype(value.data.dtype)
             if segment is not None:
                 segment.frame = 0
-                return segment.copy(shape, dtype)
+                segment.read(made)
+                return made.view(dtype).reshape(shape)
         if not value.download:
             return np.frombuffer(bytearray(value.data.data), dtype).reshape(shape)
         out: np.ndarray[Any, Any] = np.empty(shape, dtype)

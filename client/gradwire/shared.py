@@ -90,12 +90,16 @@ class Segment:
         else:
             np.copyto(self.data[: array.nbytes].view(array.dtype).reshape(array.shape), array)
 
-    def copy(self, shape: tuple[int, ...], dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-        """An array of what the beginning holds."""
-        made: np.ndarray[Any, Any] = np.empty(shape, dtype)
-        into = made.reshape(-1).view(np.uint8)
+    def read(self, into: np.ndarray[Any, np.dtype[np.uint8]]) -> None:
+        """Copy the beginning."""
         chunks.spread(len(into), lambda i, j: np.copyto(into[i:j], self.data[i:j]))
-        return made
+
+
+def fresh(nbytes: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Memory that has its pages: worth getting while there is somebody to wait for."""
+    made = np.empty(nbytes, np.uint8)
+    made[:: mmap.PAGESIZE] = 0
+    return made
 
 
 class Pool:
