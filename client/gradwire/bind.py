@@ -19,15 +19,18 @@ from gradwire.tensor import Tensor
 from gradwire_proto.catalog import CATALOG
 from gradwire_proto.catalog.declare import Op
 
-OPERATORS = {
-    "add": "+", "sub": "-", "mul": "*", "truediv": "/", "pow": "**", "floordiv": "//", "mod": "%",
-    "and": "&", "or": "|", "xor": "^", "lshift": "<<", "rshift": ">>",
+BINARY = {
+    "add": "add", "sub": "sub", "mul": "mul", "truediv": "div", "pow": "pow", "floordiv": "floor_divide",
+    "mod": "remainder", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor",
+    "lshift": "bitwise_left_shift", "rshift": "bitwise_right_shift",
 }  # fmt: skip
-NAMES = {
-    "truediv": "div", "floordiv": "floor_divide", "mod": "remainder", "and": "bitwise_and", "or": "bitwise_or",
-    "xor": "bitwise_xor", "lshift": "bitwise_left_shift", "rshift": "bitwise_right_shift",
-}  # fmt: skip
+"""Python's binary operators, which have in-place forms, too, and the ops they are."""
+REFLECTED = {"add": "add", "sub": "rsub", "mul": "mul", "and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor"}
+"""Those with a number on the left that are an op of the tensor first."""
+SWAPPED = ("pow", "floordiv", "mod", "lshift", "rshift")
+"""Those with a number on the left that are the op with its arguments swapped."""
 COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
+UNARY = {"neg": "neg", "abs": "abs", "invert": "bitwise_not"}
 
 
 def bind(package: ModuleType) -> None:
@@ -84,54 +87,29 @@ def _place(package: ModuleType, path: str, f: Callable[..., Any], method: bool) 
 def _bind_operators() -> None:
     from gradwire.functions.indexing import getitem, setitem
 
-    def binary(op: Op, sign: str, swapped: bool = False) -> Callable[[Any, Any], Any]:
-        def f(self: Any, other: Any) -> Any:
-            if not isinstance(other, (Tensor, int, float, complex)) and not _is_scalar(other):
-                return NotImplemented
-            return call(op, (other, self) if swapped else (self, other), {})
+    methods: dict[str, Any] = {"getitem": getitem, "setitem": setitem, "pos": lambda self: self}
+    for python, name in BINARY.items():
+        methods[python] = _binary(CATALOG[name])
+        if f"{name}_" in CATALOG:
+            methods[f"i{python}"] = _binary(CATALOG[f"{name}_"])
+    methods |= {f"r{python}": _binary(CATALOG[name]) for python, name in REFLECTED.items()}
+    methods |= {f"r{python}": _binary(CATALOG[BINARY[python]], swapped=True) for python in SWAPPED}
+    methods |= {name: _binary(CATALOG[name]) for name in COMPARISONS}
+    methods |= {python: lambda self, op=CATALOG[name]: call(op, (self,), {}) for python, name in UNARY.items()}
+    methods["rtruediv"] = lambda self, other: self.reciprocal() * other  # as torch records it
+    for name, method in methods.items():
+        setattr(Tensor, f"__{name}__", method)
 
-        return f
 
-    def inplace(op: Op) -> Callable[[Any, Any], Any]:
-        def f(self: Any, other: Any) -> Any:
-            if not isinstance(other, (Tensor, int, float, complex)) and not _is_scalar(other):
-                return NotImplemented
-            return call(op, (self, other), {})
+def _binary(op: Op, swapped: bool = False) -> Callable[[Any, Any], Any]:
+    """An operator's method; what is neither tensor nor number is Python's to refuse."""
 
-        return f
+    def method(self: Any, other: Any) -> Any:
+        if not isinstance(other, (Tensor, int, float, complex)) and not _is_scalar(other):
+            return NotImplemented
+        return call(op, (other, self) if swapped else (self, other), {})
 
-    for python, sign in OPERATORS.items():
-        op = CATALOG.get(NAMES.get(python, python))
-        if op is None:
-            continue
-        setattr(Tensor, f"__{python}__", binary(op, sign))
-        written = CATALOG.get(f"{op.name}_")
-        if written is not None:
-            setattr(Tensor, f"__i{python}__", inplace(written))
-    for python, name in (("add", "add"), ("mul", "mul")):
-        setattr(Tensor, f"__r{python}__", binary(CATALOG[name], ""))
-    for python, name in (("and", "bitwise_and"), ("or", "bitwise_or"), ("xor", "bitwise_xor")):
-        if name in CATALOG:
-            setattr(Tensor, f"__r{python}__", binary(CATALOG[name], ""))
-    setattr(Tensor, "__rsub__", binary(CATALOG["rsub"], ""))
-    setattr(Tensor, "__rpow__", binary(CATALOG["pow"], "", swapped=True))
-
-    def rtruediv(self: Any, other: Any) -> Any:
-        return self.reciprocal() * other
-
-    setattr(Tensor, "__rtruediv__", rtruediv)
-    for python, name in (("floordiv", "floor_divide"), ("mod", "remainder"), ("lshift", "bitwise_left_shift"),
-                         ("rshift", "bitwise_right_shift")):  # fmt: skip
-        if name in CATALOG:
-            setattr(Tensor, f"__r{python}__", binary(CATALOG[name], "", swapped=True))
-    for name in COMPARISONS:
-        setattr(Tensor, f"__{name}__", binary(CATALOG[name], ""))
-    for python, name in (("neg", "neg"), ("abs", "abs"), ("invert", "bitwise_not")):
-        if name in CATALOG:
-            setattr(Tensor, f"__{python}__", lambda self, op=CATALOG[name]: call(op, (self,), {}))
-    setattr(Tensor, "__pos__", lambda self: self)
-    setattr(Tensor, "__getitem__", getitem)
-    setattr(Tensor, "__setitem__", setitem)
+    return method
 
 
 def _is_scalar(v: Any) -> bool:

@@ -73,6 +73,10 @@ class Session:
         self.closed = False
         self.functions: dict[int, Any] = {}
         """Custom functions that are part of a graph, by number."""
+        self.raised: Exception | None = None
+        """The user's exception that ended a callback: it is raised again where backward was called."""
+        self.answers: list[Tensor | None] = []
+        """What callbacks returned, kept until the backward pass that asked is over."""
         self.hooks: dict[int, Callable[[Tensor], Tensor | None]] = {}
         self.leaves: weakref.WeakValueDictionary[int, Tensor] = weakref.WeakValueDictionary()
         """The leaves that require grad, by id."""

@@ -36,7 +36,7 @@ from gradwire_proto.dtypes import DType
 """
 SUBMODULES = ("autograd", "draw", "optim", "testing")
 """The hand-written modules that are for users; those made by binding names are added as they are found."""
-BINARY = [f"__{way}{name}__" for name in bind.OPERATORS for way in ("", "i", "r")]
+BINARY = [f"__{way}{name}__" for name in bind.BINARY for way in ("", "i", "r")]
 UNARY = ("__neg__", "__abs__", "__invert__", "__pos__")
 TENSOR_RESULTS = {*BINARY, *UNARY, *(f"__{name}__" for name in bind.COMPARISONS), "__getitem__"}
 IMPORT_TENSOR = "from gradwire.tensor import Tensor\n"

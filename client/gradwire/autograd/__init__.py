@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-from gradwire.autograd.function import Function, raised, release_answers
+from gradwire.autograd.function import Function
 from gradwire.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
 from gradwire.autograd.gradcheck import gradcheck, gradgradcheck  # a function has the name of its module, as in torch
 from gradwire.mirror import Node, Walk
@@ -215,12 +215,12 @@ def _wait(session: Session, request: int) -> Any:
     try:
         return session.wire.wait(request).done
     except RuntimeError:
-        mine = raised.pop(id(session), None)
-        if mine is not None:
-            raise mine from None
+        if session.raised is not None:
+            raise session.raised from None
         raise
     finally:
-        release_answers(session)
+        session.raised = None
+        session.answers.clear()
 
 
 __all__ = [

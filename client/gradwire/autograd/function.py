@@ -25,8 +25,6 @@ FREED = (
     "Specify retain_graph=True if you need to backward through the graph a second time or if you need to access "
     "saved tensors after calling backward."
 )
-raised: dict[int, BaseException] = {}
-"""By session, the user's exception that ended a callback: it is raised again where backward was called."""
 
 
 class Context:
@@ -258,22 +256,14 @@ def answer(session: Session, m: pb.Callback) -> pb.Answer:
         made = _hook(session, m.hook, grads[0]) if kind == "hook" else _function(session, m, grads)
     except Exception as e:
         traceback.clear_frames(e.__traceback__)
-        raised[id(session)] = e
+        session.raised = e
         reply.error = f"{type(e).__name__}: {e}"
     finally:
         dispatch.mode.grad = before
         session.grad_mode = None  # type: ignore[assignment]  # the next op says which it is
     reply.results.extend([0 if t is None else t._id for t in made])
-    _kept.setdefault(id(session), []).extend(made)  # not freed before the server has read the answer
+    session.answers.extend(made)  # not freed before the server has read the answer
     return reply
-
-
-_kept: dict[int, list[Any]] = {}
-
-
-def release_answers(session: Session) -> None:
-    """Drop what callbacks returned; called when the backward pass that asked is over."""
-    _kept.pop(id(session), None)
 
 
 def _hook(session: Session, number: int, g: Tensor | None) -> list[Tensor | None]:
