@@ -175,16 +175,17 @@ class Session:
                     put.segment = segment.name
                     segment.frame = self.wire.frame
 
-    def get(self, i: int, nbytes: int = 0) -> np.ndarray[Any, Any]:
+    def get(self, i: int, nbytes: int) -> np.ndarray[Any, Any]:
         """A tensor's contents: waits for all that leads to it.
 
         Args:
-            nbytes: how many it has, where that is known.
+            nbytes: how many it has.
 
         Raises:
             RuntimeError and others: what went wrong on the way, with the line it began at.
         """
-        with self._segments.lend(nbytes if nbytes > self.limits.max_inline_bytes else 0) as segment:
+        bulk = nbytes > self.limits.max_inline_bytes
+        with self._segments.lend(nbytes if bulk else 0) as segment:
             request = self.wire.request()
             with self.wire.lock:
                 get = self.instruction().get
@@ -192,7 +193,7 @@ class Session:
                 if segment is not None:
                     get.segment = segment.name
                     segment.frame = self.wire.frame
-            if segment is not None:
+            if bulk:
                 self.wire.flush()
                 made = shared.fresh(nbytes)
             value = self.wire.wait(request).value
@@ -201,13 +202,12 @@ class Session:
                 segment.frame = 0
                 segment.read(made)
                 return made.view(dtype).reshape(shape)
-        if not value.download:
+        if not bulk:
             return np.frombuffer(bytearray(value.data.data), dtype).reshape(shape)
-        out: np.ndarray[Any, Any] = np.empty(shape, dtype)
-        self._bulk.download(value.download, out.reshape(-1).view(np.uint8).data)
+        self._bulk.download(value.download, made.data)
         with self.wire.lock:
             self.instruction().free.downloads.append(value.download)
-        return out
+        return made.view(dtype).reshape(shape)
 
     def check_size(self, s: Spec) -> None:
         """Raises:

@@ -53,10 +53,8 @@ def _get(s: Session, m: pb.Get) -> None:
             _segments(s).write(m.segment, array.reshape(-1).view(np.uint8))
             s.reply(value=pb.Value(request=m.request, data=data))
         elif t.spec.nbytes > s.limits.max_inline_bytes:
-            s.transfers.announce(m.request, t.spec.nbytes)
+            s.transfers.offer(m.request, t.array)
             s.reply(value=pb.Value(request=m.request, data=data, download=m.request))
-            s.flush()  # so that the client takes the first chunks while the others are copied
-            s.transfers.fill(m.request, t.array)
         else:
             data.data = to_host(t.array).tobytes()
             s.reply(value=pb.Value(request=m.request, data=data))

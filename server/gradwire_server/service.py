@@ -238,14 +238,16 @@ class Service:
     def Download(self, request: pb.DownloadRequest, context: grpc.ServicerContext) -> Iterator[bytes]:
         session = self._session(request.key, context)
         try:
-            for message in session.transfers.download(request.download, request.offset):
-                session.touch()
-                self.metrics.sent.inc(len(message))
-                yield message
+            data = session.transfers.download(request.download)
         except ValueError as e:
             refuse(context, grpc.StatusCode.NOT_FOUND, "DOWNLOAD", str(e))
-        except IndexError as e:
-            bad_field(context, "offset", str(e))
+        if request.offset > len(data):
+            bad_field(context, "offset", f"past the end of {len(data)} bytes")
+        for at in range(request.offset, len(data), chunks.CHUNK):
+            session.touch()
+            message = chunks.pack(chunks.DOWNLOAD_DATA, data[at : at + chunks.CHUNK])
+            self.metrics.sent.inc(len(message))
+            yield message
 
     # ---- sessions ----
 

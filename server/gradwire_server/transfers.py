@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,14 +56,13 @@ class Upload:
             self.data[self.received : end] = data
             self.received = end
 
-
-@dataclass(slots=True)
-class Download:
-    """A tensor's contents as they were, being made into messages while the first of these are sent already."""
-
-    nbytes: int
-    messages: list[bytes] = field(default_factory=list)
-    """Each of ``chunks.CHUNK`` bytes, but for the last."""
+    def end(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """Let no try go on, and give away the bytes: a try that was cut stays in memory, with the error that ended it,
+        until the garbage collector comes."""
+        with self._lock:
+            self._turn += 1
+            data, self.data = self.data, np.empty(0, np.uint8)
+            return data
 
 
 class Transfers:
@@ -73,9 +71,9 @@ class Transfers:
     def __init__(self, meter: Meter, most: int):
         self._meter = meter
         self._most = most
-        self._lock = threading.Condition()
+        self._lock = threading.Lock()
         self._uploads: dict[int, Upload] = {}
-        self._downloads: dict[int, Download] = {}
+        self._downloads: dict[int, memoryview] = {}
         self._reserved = 0
 
     def upload(self, number: int, nbytes: int) -> Upload:
@@ -107,77 +105,47 @@ class Transfers:
                 raise ValueError(f"upload {number} is unknown in this session, or not complete")
             del self._uploads[number]
             self._reserved -= len(found.data)
-        return found.data
+            return found.end()
 
-    def announce(self, key: int, nbytes: int) -> None:
-        """Have memory for a Download under ``key``, within the session's limit: :meth:`fill` follows.
+    def offer(self, key: int, array: Any) -> None:
+        """Keep a copy of an array for a Download under ``key``.
 
         Raises:
-            MemoryError: it would pass it, or there are too many transfers.
+            MemoryError: it would pass the session's limit, or there are too many transfers.
         """
         with self._lock:
-            self._check(nbytes)
-            self._downloads[key] = Download(nbytes)
-            self._reserved += nbytes
+            self._check(array.nbytes)
+            data = np.empty(array.nbytes, np.uint8)
+            self._reserved += data.nbytes
+            self._downloads[key] = data.data
+        source = np.ascontiguousarray(to_host(array)).reshape(-1).view(np.uint8)
+        chunks.spread(len(data), lambda i, j: np.copyto(data[i:j], source[i:j]))
 
-    def fill(self, key: int, array: Any) -> None:
-        """Copy what was announced, before anything writes to it."""
-        messages = self._find(key).messages
-        try:
-            data = np.ascontiguousarray(to_host(array)).reshape(-1).view(np.uint8).data
-            for at in range(0, len(data), chunks.CHUNK):
-                messages.append(chunks.pack(chunks.DOWNLOAD_DATA, data[at : at + chunks.CHUNK]))
-                with self._lock:
-                    self._lock.notify_all()
-        except MemoryError:
-            self.end_download(key)
-            raise
-
-    def download(self, key: int, offset: int) -> Iterator[bytes]:
-        """The messages of a download, from an offset on.
+    def download(self, key: int) -> memoryview:
+        """What is kept under ``key``.
 
         Raises:
-            ValueError: there is none, or it ended meanwhile.
-            IndexError: the offset is past its end.
+            ValueError: nothing is.
         """
-        found = self._find(key)
-        if offset > found.nbytes:
-            raise IndexError(f"past the end of {found.nbytes} bytes")
-        i, skip = divmod(offset, chunks.CHUNK)
-        while i * chunks.CHUNK < found.nbytes:
-            with self._lock:
-                while len(found.messages) <= i and key in self._downloads:
-                    self._lock.wait()
-            self._find(key)
-            message = found.messages[i]
-            if skip:
-                data = chunks.unpack(chunks.DOWNLOAD_DATA, message)
-                assert data is not None
-                message, skip = chunks.pack(chunks.DOWNLOAD_DATA, data[skip:]), 0
-            yield message
-            i += 1
-
-    def _find(self, key: int) -> Download:
-        found = self._downloads.get(key)
-        if found is None:
+        with self._lock:
+            data = self._downloads.get(key)
+        if data is None:
             raise ValueError(f"download {key} is unknown in this session")
-        return found
+        return data
 
     def end_download(self, key: int) -> None:
         with self._lock:
             found = self._downloads.pop(key, None)
             self._reserved -= 0 if found is None else found.nbytes
-            self._lock.notify_all()
 
     def clear(self) -> None:
         """Give up all of them."""
         with self._lock:
             for upload in self._uploads.values():
-                upload.begin(0)
+                upload.end()
             self._uploads.clear()
             self._downloads.clear()
             self._reserved = 0
-            self._lock.notify_all()
 
     def _check(self, nbytes: int) -> None:
         if len(self._uploads) + len(self._downloads) >= self._most:

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from gradwire_engine.tensor import Meter
-from gradwire_proto import chunks
 from gradwire_proto.v1 import gradwire_pb2 as pb
 from gradwire_server.metrics import Metrics
 from gradwire_server.service import Service, serve
@@ -58,54 +57,31 @@ def get_segment(name: str) -> pb.Instruction:
 # ---- chunks ----
 
 
-def test_a_download_is_sent_while_it_is_filled(transfers):
-    transfers.announce(1, VALUES.nbytes)
-    came = []
-    reader = threading.Thread(target=lambda: came.extend(transfers.download(1, 8)))
-    reader.start()
-    transfers.fill(1, VALUES)
-    reader.join()
-    data = b"".join(chunks.unpack(chunks.DOWNLOAD_DATA, m) for m in came)
-    np.testing.assert_array_equal(np.frombuffer(data, "f8"), VALUES[1:])
-
-
 def test_a_download_keeps_what_was_written_over_since(transfers):
     values = np.arange(6.0).reshape(2, 3)
-    transfers.announce(1, values.nbytes)
-    transfers.fill(1, values.T)
+    transfers.offer(1, values.T)
     values[...] = 0
-    [message] = transfers.download(1, 0)
-    assert np.frombuffer(chunks.unpack(chunks.DOWNLOAD_DATA, message), "f8").tolist() == [0, 3, 1, 4, 2, 5]
+    assert np.frombuffer(transfers.download(1), "f8").tolist() == [0, 3, 1, 4, 2, 5]
 
 
 @pytest.mark.parametrize("end", [lambda t: t.end_download(1), lambda t: t.clear()])
-def test_who_waits_for_a_download_hears_of_its_end(transfers, end):
-    transfers.announce(1, VALUES.nbytes)
-    said = []
-
-    def read() -> None:
-        try:
-            list(transfers.download(1, 0))
-        except ValueError as e:
-            said.append(str(e))
-
-    reader = threading.Thread(target=read)
-    reader.start()
+def test_a_download_that_ended_is_unknown(transfers, end):
+    transfers.offer(1, VALUES)
     end(transfers)
-    reader.join(20)
-    assert said == ["download 1 is unknown in this session"]
+    with pytest.raises(ValueError, match="download 1 is unknown in this session"):
+        transfers.download(1)
 
 
 def test_transfers_count_against_the_limit_until_they_end(transfers):
     for i in (1, 2):
-        transfers.announce(i, VALUES.nbytes)
+        transfers.offer(i, VALUES)
     with pytest.raises(MemoryError, match="Tried to allocate"):
-        transfers.announce(3, 3 * VALUES.nbytes)
+        transfers.upload(3, 3 * VALUES.nbytes)
     transfers.upload(3, VALUES.nbytes)
     with pytest.raises(MemoryError, match="3 transfers at a time"):
-        transfers.announce(4, 8)
+        transfers.offer(4, np.zeros(1))
     transfers.end_download(1)
-    transfers.announce(4, 2 * VALUES.nbytes)
+    transfers.upload(4, 2 * VALUES.nbytes)
 
 
 # ---- shared memory ----
