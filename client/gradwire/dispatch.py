@@ -15,7 +15,7 @@ from gradwire.mirror import Node
 from gradwire.session import Session
 from gradwire.tensor import Tensor
 from gradwire.types import default_dtype
-from gradwire_proto import dtypes
+from gradwire_proto import dtypes, refusals
 from gradwire_proto.catalog import ALIASES, CATALOG
 from gradwire_proto.catalog.declare import Op
 from gradwire_proto.codec import encode_apply
@@ -24,8 +24,6 @@ from gradwire_proto.spec import Spec
 _HERE = __file__.rpartition("/")[0] + "/"
 _own_files: dict[str, bool] = {}
 _PROTO = dtypes.__file__.rpartition("/")[0] + "/"
-LEAF_WRITTEN = "a leaf Variable that requires grad is being used in an in-place operation."
-VIEW_OF_LEAF_WRITTEN = "a view of a leaf Variable that requires grad is being used in an in-place operation."
 
 
 class _Mode(threading.local):
@@ -146,7 +144,7 @@ def _write(op: Op, values: list[Any], tensors: list[Tensor], session: Session) -
     if recorded:
         node, grad = _record(tensors, session)
         if node is not None and targets[0].is_leaf and targets[0].requires_grad:
-            raise RuntimeError(LEAF_WRITTEN)
+            raise RuntimeError(refusals.LEAF_WRITTEN)
     else:
         node, grad = None, False
     send(op, values, [], session)
@@ -179,24 +177,15 @@ def check_write(t: Tensor) -> None:
         return
     if base is None:
         if t._leaf:
-            raise RuntimeError(LEAF_WRITTEN)
+            raise RuntimeError(refusals.LEAF_WRITTEN)
         return
     if t._creation == "no_grad":
-        raise RuntimeError(
-            "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given that "
-            "this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both "
-            "the view and the inplace either both inside the no_grad block (if you don't want the inplace to be "
-            "tracked) or both outside (if you want the inplace to be tracked)."
-        )
+        raise RuntimeError(refusals.NO_GRAD_VIEW_WRITTEN)
     if t._creation == "multi":
         name = t.grad_fn.name().removesuffix("Backward0")
-        raise RuntimeError(
-            f"Output {t.output_nr} of {name} is a view and is being modified inplace. This view is the output of a "
-            "function that returns multiple views. Such functions do not allow the output views to be modified "
-            "inplace. You should replace the inplace operation by an out-of-place one."
-        )
+        raise RuntimeError(refusals.multi_view_written(t.output_nr, name))
     if base._leaf and base._grad_flag:
-        raise RuntimeError(VIEW_OF_LEAF_WRITTEN)
+        raise RuntimeError(refusals.VIEW_OF_LEAF_WRITTEN)
 
 
 def function_of(op: Op) -> Callable[..., Any]:

@@ -18,6 +18,7 @@ from gradwire import printing
 from gradwire.mirror import Node
 from gradwire.types import Size, default_dtype
 from gradwire.types import device as Device
+from gradwire_proto import refusals
 from gradwire_proto.dtypes import DType
 from gradwire_proto.spec import Spec, spec
 
@@ -325,13 +326,10 @@ class Tensor:
             RuntimeError: it holds no floating-point numbers, or is not a leaf.
         """
         if requires_grad and not self.dtype.differentiable:
-            raise RuntimeError("only Tensors of floating point dtype can require gradients")
+            raise RuntimeError(refusals.NOT_FLOATING)
         if not self.is_leaf:
             if not requires_grad:
-                raise RuntimeError(
-                    "you can only change requires_grad flags of leaf variables. If you want to use a computed variable "
-                    "in a subgraph that doesn't require differentiation use var_no_grad = var.detach()."
-                )
+                raise RuntimeError(refusals.NOT_A_LEAF)
             return self
         if self.requires_grad is not requires_grad:
             self._grad_flag, self._leaf = requires_grad, True
@@ -347,7 +345,7 @@ class Tensor:
     def retain_grad(self) -> None:
         """Keep the gradient of a tensor that is not a leaf in ``.grad``."""
         if not self.requires_grad:
-            raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
+            raise RuntimeError(refusals.NO_GRAD_RETAINED)
         if self.is_leaf:
             return
         self._own_node().retains = True
@@ -419,10 +417,7 @@ class Tensor:
             if value is self:
                 raise RuntimeError("can't assign Variable as its own grad")
             if value._spec.shape != self._spec.shape:
-                raise RuntimeError(
-                    f"attempting to assign a gradient of size '{list(value.shape)}' to a tensor of size "
-                    f"'{list(self.shape)}'. Please ensure that the gradient and the tensor are the same size"
-                )
+                raise RuntimeError(refusals.assigned_shape(value.shape, self.shape))
             if value.dtype is not self.dtype:
                 raise RuntimeError(
                     f"attempting to assign a gradient with dtype '{value.dtype.legacy.lower()}' to a tensor with "
@@ -454,12 +449,7 @@ class Tensor:
     def detach_(self) -> Tensor:
         """Cut the tensor from its history, in place."""
         if self._base is not None:
-            raise RuntimeError(
-                "Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel (DDP) for "
-                "training, and gradient_as_bucket_view is set as True, gradients are views of DDP buckets, and hence "
-                "detach_() cannot be called on these gradients. To fix this error, please refer to the "
-                "Optimizer.zero_grad() function in torch/optim/optimizer.py as the solution."
-            )
+            raise RuntimeError(refusals.VIEW_DETACHED)
         with self._session.wire.lock:
             self._session.instruction().detach.tensor = self._id
         if self._storage.used:
@@ -470,15 +460,15 @@ class Tensor:
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:
         """Have ``hook`` see, and perhaps replace, each gradient that arrives at this tensor."""
         if not self.requires_grad:
-            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+            raise RuntimeError(refusals.NO_GRAD_HOOKED)
         return RemovableHandle(self, hook, False)
 
     def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], None]) -> RemovableHandle:
         """Have ``hook`` called with this leaf after its ``.grad`` was added to."""
         if not self.requires_grad:
-            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+            raise RuntimeError(refusals.NO_GRAD_HOOKED)
         if not self.is_leaf:
-            raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+            raise RuntimeError(refusals.NON_LEAF_POST_HOOKED)
         return RemovableHandle(self, hook, True)
 
     def share_memory_(self) -> Tensor:

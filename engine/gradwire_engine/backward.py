@@ -17,9 +17,8 @@ from gradwire_engine.backend import DTYPE, NUMPY_DTYPE
 from gradwire_engine.engine import Engine
 from gradwire_engine.graph import AccumulateGrad, Edge, Node, OpNode, history
 from gradwire_engine.tensor import Tensor
+from gradwire_proto import refusals
 from gradwire_proto.spec import Spec
-
-NO_HISTORY = "element {} of tensors does not require grad and does not have a grad_fn"
 
 
 def backward(engine: Engine, roots: list[Tensor], grads: list[Tensor | None], *, retain_graph: bool,
@@ -68,37 +67,31 @@ def grad(engine: Engine, outputs: list[Tensor], inputs: list[Tensor], grads: lis
 def _input_edge(t: Tensor) -> tuple[Node, int]:
     edge = history(t)
     if edge is None:
-        raise RuntimeError("One of the differentiated Tensors does not require grad")
+        raise RuntimeError(refusals.NO_GRAD_DIFFERENTIATED)
     return edge
 
 
 def _starts(engine: Engine, roots: list[Tensor], grads: list[Tensor | None],
             create_graph: bool) -> list[tuple[Node, int, Any]]:  # fmt: skip
     if len(roots) != len(grads):
-        raise RuntimeError(f"got {len(roots)} tensors and {len(grads)} gradients")
+        raise RuntimeError(refusals.gradient_count(len(roots), len(grads)))
     starts = []
     for i, (t, g) in enumerate(zip(roots, grads, strict=True)):
         edge = history(t)
         if g is None:
             if edge is None:
-                raise RuntimeError(NO_HISTORY.format(i))
+                raise RuntimeError(refusals.no_history(i))
             if t.spec.numel != 1:
-                raise RuntimeError("grad can be implicitly created only for scalar outputs")
+                raise RuntimeError(refusals.NOT_SCALAR)
             if t.dtype.is_complex:
-                raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {t.dtype}")
+                raise RuntimeError(refusals.not_real(t.dtype))
             g = engine.wrap(engine.xp.ones(t.shape, NUMPY_DTYPE[t.dtype]))
         elif g.shape != t.shape:
-            raise RuntimeError(
-                f"Mismatch in shape: grad_output[{i}] has a shape of torch.Size({list(g.shape)}) and output[{i}] has "
-                f"a shape of torch.Size({list(t.shape)})."
-            )
+            raise RuntimeError(refusals.gradient_shape(i, g.shape, t.shape))
         elif g.dtype.is_complex != t.dtype.is_complex:
-            raise RuntimeError(
-                "For complex Tensors, both grad_output and output are required to have the same dtype. Mismatch in "
-                f"dtype: grad_output[{i}] has a dtype of {g.dtype} and output[{i}] has a dtype of {t.dtype}."
-            )
+            raise RuntimeError(refusals.gradient_dtype(i, g.dtype, t.dtype))
         if edge is None:
-            raise RuntimeError(NO_HISTORY.format(i))
+            raise RuntimeError(refusals.no_history(i))
         starts.append((*edge, g if create_graph else g.array))
     return starts
 

@@ -14,13 +14,11 @@ from gradwire_engine.functional import run_kernel
 from gradwire_engine.graph import CopySlices, FunctionNode, OpNode, accumulator, adopt, history
 from gradwire_engine.registry import KERNELS, RULES
 from gradwire_engine.tensor import Meter, Tensor
+from gradwire_proto import refusals
 from gradwire_proto.catalog import CATALOG
 from gradwire_proto.catalog.declare import Inferred, Op
 from gradwire_proto.dtypes import Category, DType
 from gradwire_proto.spec import Spec, spec
-
-LEAF_WRITTEN = "a leaf Variable that requires grad is being used in an in-place operation."
-VIEW_OF_LEAF_WRITTEN = "a view of a leaf Variable that requires grad is being used in an in-place operation."
 
 
 class Engine:
@@ -292,7 +290,7 @@ class Engine:
             before[op.writes[0]] = targets[0].alias()
             node = self._node(recorded, before, specs, inferred.results)
             if node is not None and targets[0].is_leaf and targets[0].requires_grad:
-                raise RuntimeError(LEAF_WRITTEN)
+                raise RuntimeError(refusals.LEAF_WRITTEN)
             if node is not None:
                 if ("input", op.writes[0]) in node.plan.slots:
                     before[op.writes[0]] = self._before_write(targets[0])
@@ -365,18 +363,15 @@ class Engine:
     def set_requires_grad(self, t: Tensor, value: bool) -> None:
         """torch's ``requires_grad_``, with its refusals."""
         if value and not t.spec.dtype.differentiable:
-            raise RuntimeError("only Tensors of floating point dtype can require gradients")
+            raise RuntimeError(refusals.NOT_FLOATING)
         if t.grad_fn is not None and not value:
-            raise RuntimeError(
-                "you can only change requires_grad flags of leaf variables. If you want to use a computed variable "
-                "in a subgraph that doesn't require differentiation use var_no_grad = var.detach()."
-            )
+            raise RuntimeError(refusals.NOT_A_LEAF)
         t.requires_grad = value or t.grad_fn is not None
 
     def detach_(self, t: Tensor) -> None:
         """Cut a tensor from its history, in place."""
         if t.base is not None:
-            raise RuntimeError("Can't detach views in-place. Use detach() instead.")
+            raise RuntimeError(refusals.VIEW_DETACHED)
         t.detached = t.grad_fn is not None
         t.grad_fn, t.output_nr, t.requires_grad = None, 0, False
 
@@ -386,7 +381,7 @@ class Engine:
 
         edge = history(t)
         if edge is None:
-            raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
+            raise RuntimeError(refusals.NO_GRAD_RETAINED)
         if t.grad_fn is None:
             return
         node, nr = edge
@@ -398,7 +393,7 @@ class Engine:
     ) -> dict[int, Callable[[Tensor], Tensor | None]]:
         """Have ``run`` see, and perhaps replace, each gradient that arrives at ``t``; the table it is in."""
         if not t.requires_grad and history(t) is None:
-            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+            raise RuntimeError(refusals.NO_GRAD_HOOKED)
         if t.grad_fn is None:
             t.hooks = t.hooks or {}
             t.hooks[hook] = run
@@ -412,7 +407,7 @@ class Engine:
     def add_post_hook(self, t: Tensor, hook: int, run: Callable[[Tensor], Tensor | None]) -> None:
         """Have ``run`` called with leaf ``t`` after its ``.grad`` was added to."""
         if t.grad_fn is not None:
-            raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+            raise RuntimeError(refusals.NON_LEAF_POST_HOOKED)
         t.post_hooks = t.post_hooks or {}
         t.post_hooks[hook] = run
 
@@ -448,24 +443,15 @@ def check_writes(t: Tensor) -> None:
         return
     if base is None:
         if t.grad_fn is None:
-            raise RuntimeError(LEAF_WRITTEN)
+            raise RuntimeError(refusals.LEAF_WRITTEN)
         return
     if t.creation == "no_grad":
-        raise RuntimeError(
-            "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given that "
-            "this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both "
-            "the view and the inplace either both inside the no_grad block (if you don't want the inplace to be "
-            "tracked) or both outside (if you want the inplace to be tracked)."
-        )
+        raise RuntimeError(refusals.NO_GRAD_VIEW_WRITTEN)
     if t.creation == "multi":
-        name = t.chain[-1][0].name
-        raise RuntimeError(
-            f"Output {t.output_nr} of {name.capitalize()} is a view and is being modified inplace. This view is the "
-            "output of a function that returns multiple views. Such functions do not allow the output views to be "
-            "modified inplace. You should replace the inplace operation by an out-of-place one."
-        )
+        name = t.chain[-1][0].node.removesuffix("Backward0")
+        raise RuntimeError(refusals.multi_view_written(t.output_nr, name))
     if base.grad_fn is None and base.requires_grad:
-        raise RuntimeError(VIEW_OF_LEAF_WRITTEN)
+        raise RuntimeError(refusals.VIEW_OF_LEAF_WRITTEN)
 
 
 def rebase(t: Tensor, node: OpNode, target: int) -> None:

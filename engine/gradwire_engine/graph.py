@@ -13,6 +13,7 @@ from gradwire_engine import functional as F
 from gradwire_engine.backend import NUMPY_DTYPE
 from gradwire_engine.registry import Plan
 from gradwire_engine.tensor import Tensor
+from gradwire_proto import refusals
 from gradwire_proto.catalog.declare import Op
 from gradwire_proto.spec import Spec
 
@@ -20,12 +21,6 @@ if TYPE_CHECKING:
     from gradwire_engine.engine import Engine
 
 Edge = tuple["Node", int] | None
-FREED = (
-    "Trying to backward through the graph a second time (or directly access saved tensors after they have already "
-    "been freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). "
-    "Specify retain_graph=True if you need to backward through the graph a second time or if you need to access "
-    "saved tensors after calling backward."
-)
 
 
 class Node:
@@ -188,7 +183,7 @@ class OpNode(Node):
     def run(self, grads: list[Any], create_graph: bool) -> list[Any]:
         saved = self.saved
         if saved is None:
-            raise RuntimeError(FREED)
+            raise RuntimeError(refusals.FREED)
         out: list[Any] = [None] * len(self.edges)
         for formula, where in self.plan.formulas:
             args = []
@@ -263,13 +258,8 @@ def _unpack(s: Any, create_graph: bool) -> Any:
 
 
 def _modified(spec: Spec, name: str, nr: int, now: int, then: int) -> RuntimeError:
-    made_by = f", which is output {nr} of {name.removesuffix('Backward0').removesuffix('Backward1')}," if name else ""
-    return RuntimeError(
-        "one of the variables needed for gradient computation has been modified by an inplace operation: "
-        f"[torch.{spec.dtype.legacy}Tensor {list(spec.shape)}]{made_by} is at version {now}; expected version {then} "
-        "instead. Hint: enable anomaly detection to find the operation that failed to compute its gradient, with "
-        "torch.autograd.set_detect_anomaly(True, check_nan=False)."
-    )
+    made_by = name.removesuffix("Backward0").removesuffix("Backward1")
+    return RuntimeError(refusals.modified(spec.dtype, spec.shape, made_by, nr, now, then))
 
 
 class CopySlices(Node):

@@ -11,6 +11,7 @@ from gradwire_engine import Tensor, backward, grad
 from gradwire_engine.backend import generator, to_host
 from gradwire_engine.graph import Node, history
 from gradwire_engine.tensor import Storage
+from gradwire_proto import refusals
 from gradwire_proto.codec import dtype_of
 from gradwire_proto.spec import spec
 from gradwire_proto.v1 import gradwire_pb2 as pb
@@ -171,10 +172,7 @@ def _require_grad(s: Session, m: pb.RequireGrad) -> None:
 def _set_gradient(s: Session, m: pb.SetGradient) -> None:
     t, g = s.tensor(m.tensor), s.maybe(m.gradient)
     if g is not None and g.shape != t.shape:
-        raise RuntimeError(
-            f"attempting to assign a gradient of size '{list(g.shape)}' to a tensor of size '{list(t.shape)}'. Please "
-            "ensure that the gradient and the tensor are the same size"
-        )
+        raise RuntimeError(refusals.assigned_shape(g.shape, t.shape))
     t.grad = g
 
 

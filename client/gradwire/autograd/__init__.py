@@ -13,10 +13,10 @@ from gradwire.autograd.gradcheck import gradcheck, gradgradcheck  # a function h
 from gradwire.mirror import Node, Walk
 from gradwire.session import Session
 from gradwire.tensor import Tensor
+from gradwire_proto import refusals
 from gradwire_proto.spec import spec
 
 Several = Tensor | Sequence[Tensor]
-NO_HISTORY = "element {} of tensors does not require grad and does not have a grad_fn"
 CYCLE = (
     "Using backward() with create_graph=True will create a reference cycle between the parameter and its "
     "gradient which can cause a memory leak. We recommend using autograd.grad when creating the graph to avoid "
@@ -112,7 +112,7 @@ def grad(outputs: Several, inputs: Several, grad_outputs: Any = None, retain_gra
     _check(outs, grads)
     for t in ins:
         if not t.requires_grad:
-            raise RuntimeError("One of the differentiated Tensors does not require grad")
+            raise RuntimeError(refusals.NO_GRAD_DIFFERENTIATED)
     session = outs[0]._session
     walk = Walk([_node(t) for t in outs], session.last_write)
     nodes = [_node(t) for t in ins]
@@ -168,7 +168,7 @@ def _gradients(roots: list[Tensor], given: Any) -> list[Tensor | None]:
         return [None] * len(roots)
     several = [given] if isinstance(given, Tensor) else list(given)
     if len(several) != len(roots):
-        raise RuntimeError(f"got {len(roots)} tensors and {len(several)} gradients")
+        raise RuntimeError(refusals.gradient_count(len(roots), len(several)))
     for g in several:
         if g is not None and not isinstance(g, Tensor):
             raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
@@ -181,22 +181,16 @@ def _check(roots: list[Tensor], grads: list[Tensor | None]) -> None:
         t._refresh()
         if g is not None:
             if g._spec.shape != t._spec.shape:
-                raise RuntimeError(
-                    f"Mismatch in shape: grad_output[{i}] has a shape of {g.shape} and output[{i}] has a shape of "
-                    f"{t.shape}."
-                )
+                raise RuntimeError(refusals.gradient_shape(i, g.shape, t.shape))
             if g.dtype.is_complex != t.dtype.is_complex:
-                raise RuntimeError(
-                    "For complex Tensors, both grad_output and output are required to have the same dtype. Mismatch in "
-                    f"dtype: grad_output[{i}] has a dtype of {g.dtype} and output[{i}] has a dtype of {t.dtype}."
-                )
+                raise RuntimeError(refusals.gradient_dtype(i, g.dtype, t.dtype))
         elif t._grad_flag is not False:
             if t._spec.numel != 1:
-                raise RuntimeError("grad can be implicitly created only for scalar outputs")
+                raise RuntimeError(refusals.NOT_SCALAR)
             if t.dtype.is_complex:
-                raise RuntimeError(f"grad can be implicitly created only for real scalar outputs but got {t.dtype}")
+                raise RuntimeError(refusals.not_real(t.dtype))
         if t._grad_flag is False:
-            raise RuntimeError(NO_HISTORY.format(i))
+            raise RuntimeError(refusals.no_history(i))
 
 
 def _node(t: Tensor) -> Node:

@@ -11,6 +11,7 @@ from gradwire import dispatch
 from gradwire.mirror import Node
 from gradwire.session import Session
 from gradwire.tensor import Tensor
+from gradwire_proto import refusals
 from gradwire_proto.codec import dtype_of
 from gradwire_proto.spec import Spec, spec
 from gradwire_proto.v1 import gradwire_pb2 as pb
@@ -18,12 +19,6 @@ from gradwire_proto.v1 import gradwire_pb2 as pb
 NO_BACKWARD = (
     "You must implement either the backward or vjp method for your custom autograd.Function to use it with backward "
     "mode AD."
-)
-FREED = (
-    "Trying to backward through the graph a second time (or directly access saved tensors after they have already "
-    "been freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). "
-    "Specify retain_graph=True if you need to backward through the graph a second time or if you need to access "
-    "saved tensors after calling backward."
 )
 
 
@@ -67,7 +62,7 @@ class Context:
             RuntimeError: it was written to since, or freed by an earlier backward.
         """
         if self._saved is None:
-            raise RuntimeError(FREED)
+            raise RuntimeError(refusals.FREED)
         out: list[Tensor | None] = []
         for entry in self._saved:
             if entry is None:
@@ -75,12 +70,7 @@ class Context:
                 continue
             t, version, index = entry
             if t._version != version:
-                raise RuntimeError(
-                    "one of the variables needed for gradient computation has been modified by an inplace operation: "
-                    f"[torch.{t.dtype.legacy}Tensor {list(t.shape)}] is at version {t._version}; expected version "
-                    f"{version} instead. Hint: enable anomaly detection to find the operation that failed to compute "
-                    "its gradient, with torch.autograd.set_detect_anomaly(True, check_nan=False)."
-                )
+                raise RuntimeError(refusals.modified(t.dtype, t.shape, "", 0, t._version, version))
             out.append(t if index is None else self._with_history(t, index))
         return tuple(out)
 
@@ -289,7 +279,7 @@ def _hook(session: Session, number: int, g: Tensor | None) -> list[Tensor | None
 def _function(session: Session, m: pb.Callback, grads: list[Tensor | None]) -> list[Tensor | None]:
     ctx: Context | None = session.functions.get(m.function)
     if ctx is None:
-        raise RuntimeError(FREED)
+        raise RuntimeError(refusals.FREED)
     cls: Any = ctx._function
     if ctx.materialize_grads:
         grads = [dispatch.ops.full(s.shape, 0, dtype=s.dtype) if g is None else g

@@ -1,57 +1,7 @@
 """How each op differentiates. One family a file, as in the catalog."""
 
-from gradwire_engine.derivatives import (
-    activation,
-    arithmetic,
-    arrange,
-    attention,
-    comparison,
-    conv,
-    creation,
-    distance,
-    elementwise,
-    fft,
-    index,
-    linalg,
-    loss,
-    movement,
-    norm,
-    optim,
-    order,
-    pool,
-    products,
-    random,
-    reduction,
-    resize,
-    shape,
-    special,
-    strided,
-)
+import importlib
+import pkgutil
 
-__all__ = [
-    "activation",
-    "arithmetic",
-    "arrange",
-    "attention",
-    "comparison",
-    "conv",
-    "creation",
-    "distance",
-    "elementwise",
-    "fft",
-    "index",
-    "linalg",
-    "loss",
-    "movement",
-    "norm",
-    "optim",
-    "order",
-    "pool",
-    "products",
-    "random",
-    "reduction",
-    "resize",
-    "shape",
-    "special",
-    "strided",
-]
+for _family in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_family.name}")

@@ -1,59 +1,7 @@
 """How each op computes, on arrays of either library. One family a file, as in the catalog."""
 
-from gradwire_engine.kernels import (
-    activation,
-    arithmetic,
-    arrange,
-    attention,
-    comparison,
-    conv,
-    creation,
-    distance,
-    elementwise,
-    fft,
-    index,
-    lapack,
-    linalg,
-    loss,
-    movement,
-    norm,
-    optim,
-    order,
-    pool,
-    products,
-    random,
-    reduction,
-    resize,
-    shape,
-    special,
-    strided,
-)
+import importlib
+import pkgutil
 
-__all__ = [
-    "activation",
-    "arithmetic",
-    "arrange",
-    "attention",
-    "comparison",
-    "conv",
-    "creation",
-    "distance",
-    "elementwise",
-    "fft",
-    "index",
-    "lapack",
-    "linalg",
-    "loss",
-    "movement",
-    "norm",
-    "optim",
-    "order",
-    "pool",
-    "products",
-    "random",
-    "reduction",
-    "resize",
-    "shape",
-    "special",
-    "strided",
-]
+for _family in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_family.name}")

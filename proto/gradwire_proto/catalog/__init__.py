@@ -1,64 +1,11 @@
 """The op catalog: every primitive op, declared once, read by client, server and engine alike. One family a file."""
 
-from gradwire_proto.catalog import (
-    activation,
-    arithmetic,
-    arrange,
-    attention,
-    comparison,
-    conv,
-    creation,
-    distance,
-    elementwise,
-    fft,
-    index,
-    linalg,
-    loss,
-    movement,
-    norm,
-    optim,
-    order,
-    pool,
-    products,
-    random,
-    reduction,
-    resize,
-    shape,
-    special,
-    strided,
-)
+import importlib
+import pkgutil
+
 from gradwire_proto.catalog.declare import ALIASES, CATALOG, Inferred, Op, Param, Result
 
-__all__ = [
-    "ALIASES",
-    "CATALOG",
-    "Inferred",
-    "Op",
-    "Param",
-    "Result",
-    "activation",
-    "arithmetic",
-    "arrange",
-    "attention",
-    "comparison",
-    "conv",
-    "creation",
-    "distance",
-    "elementwise",
-    "fft",
-    "index",
-    "linalg",
-    "loss",
-    "movement",
-    "norm",
-    "optim",
-    "order",
-    "pool",
-    "products",
-    "random",
-    "reduction",
-    "resize",
-    "shape",
-    "special",
-    "strided",
-]
+for _family in pkgutil.iter_modules(__path__):
+    importlib.import_module(f"{__name__}.{_family.name}")
+
+__all__ = ["ALIASES", "CATALOG", "Inferred", "Op", "Param", "Result"]

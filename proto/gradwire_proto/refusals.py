@@ -1,0 +1,91 @@
+"""torch's words for what autograd refuses: said by the client where it can tell, by the server where only it can."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradwire_proto.dtypes import DType
+
+LEAF_WRITTEN = "a leaf Variable that requires grad is being used in an in-place operation."
+VIEW_OF_LEAF_WRITTEN = "a view of a leaf Variable that requires grad is being used in an in-place operation."
+NO_GRAD_VIEW_WRITTEN = (
+    "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given that this use case "
+    "is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both the view and the inplace "
+    "either both inside the no_grad block (if you don't want the inplace to be tracked) or both outside (if you want "
+    "the inplace to be tracked)."
+)
+VIEW_DETACHED = (
+    "Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel (DDP) for training, "
+    "and gradient_as_bucket_view is set as True, gradients are views of DDP buckets, and hence detach_() cannot be "
+    "called on these gradients. To fix this error, please refer to the Optimizer.zero_grad() function in "
+    "torch/optim/optimizer.py as the solution."
+)
+FREED = (
+    "Trying to backward through the graph a second time (or directly access saved tensors after they have already been "
+    "freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). Specify "
+    "retain_graph=True if you need to backward through the graph a second time or if you need to access saved tensors "
+    "after calling backward."
+)
+NOT_A_LEAF = (
+    "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a subgraph "
+    "that doesn't require differentiation use var_no_grad = var.detach()."
+)
+NOT_FLOATING = "only Tensors of floating point dtype can require gradients"
+NO_GRAD_HOOKED = "cannot register a hook on a tensor that doesn't require gradient"
+NO_GRAD_RETAINED = "can't retain_grad on Tensor that has requires_grad=False"
+NON_LEAF_POST_HOOKED = "post accumulate grad hooks cannot be registered on non-leaf tensors"
+NOT_SCALAR = "grad can be implicitly created only for scalar outputs"
+NO_GRAD_DIFFERENTIATED = "One of the differentiated Tensors does not require grad"
+
+
+def multi_view_written(output_nr: int, op: str) -> str:
+    """``op`` is the node's name without ``Backward0``."""
+    return (
+        f"Output {output_nr} of {op} is a view and is being modified inplace. This view is the output of a function "
+        "that returns multiple views. Such functions do not allow the output views to be modified inplace. You should "
+        "replace the inplace operation by an out-of-place one."
+    )
+
+
+def modified(dtype: DType, shape: Any, made_by: str, output_nr: int, now: int, then: int) -> str:
+    """``made_by`` is the node's name without ``Backward0``, empty for a leaf; the versions are the storage's."""
+    origin = f", which is output {output_nr} of {made_by}," if made_by else ""
+    return (
+        "one of the variables needed for gradient computation has been modified by an inplace operation: "
+        f"[torch.{dtype.legacy}Tensor {list(shape)}]{origin} is at version {now}; expected version {then} instead. "
+        "Hint: enable anomaly detection to find the operation that failed to compute its gradient, with "
+        "torch.autograd.set_detect_anomaly(True, check_nan=False)."
+    )
+
+
+def no_history(i: int) -> str:
+    return f"element {i} of tensors does not require grad and does not have a grad_fn"
+
+
+def not_real(dtype: DType) -> str:
+    return f"grad can be implicitly created only for real scalar outputs but got {dtype}"
+
+
+def gradient_shape(i: int, gradient: Any, output: Any) -> str:
+    return (
+        f"Mismatch in shape: grad_output[{i}] has a shape of torch.Size({list(gradient)}) and output[{i}] has a shape "
+        f"of torch.Size({list(output)})."
+    )
+
+
+def gradient_dtype(i: int, gradient: DType, output: DType) -> str:
+    return (
+        "For complex Tensors, both grad_output and output are required to have the same dtype. Mismatch in dtype: "
+        f"grad_output[{i}] has a dtype of {gradient} and output[{i}] has a dtype of {output}."
+    )
+
+
+def gradient_count(tensors: int, gradients: int) -> str:
+    return f"got {tensors} tensors and {gradients} gradients"
+
+
+def assigned_shape(gradient: Any, tensor: Any) -> str:
+    return (
+        f"attempting to assign a gradient of size '{list(gradient)}' to a tensor of size '{list(tensor)}'. Please "
+        "ensure that the gradient and the tensor are the same size"
+    )
