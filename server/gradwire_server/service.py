@@ -231,8 +231,8 @@ class Service:
                 refuse(context, grpc.StatusCode.ABORTED, "FENCED", str(e))
             session.touch()
             self.metrics.received.inc(len(data))
-        if upload.received != len(upload.data):
-            bad_field(context, "data", f"{upload.received} bytes came of the {len(upload.data)} that were announced")
+        if upload.received != header.nbytes:
+            bad_field(context, "data", f"{upload.received} bytes came of the {header.nbytes} that were announced")
         yield pb.UploadResponse(received=upload.received)
 
     def Download(self, request: pb.DownloadRequest, context: grpc.ServicerContext) -> Iterator[bytes]:
@@ -270,11 +270,14 @@ class Service:
 
     def _reap(self) -> None:
         while not self._stopping.wait(min(1.0, self.limits.lease_seconds / 4)):
-            now = time.monotonic()
-            for session in list(self.sessions.values()):
-                if not session.attached and now - session.touched > self.limits.lease_seconds:
-                    self.metrics.expired.inc()
-                    self._end(session, "expired")
+            self._expire()
+
+    def _expire(self) -> None:
+        now = time.monotonic()
+        for session in list(self.sessions.values()):
+            if not session.attached and now - session.touched > self.limits.lease_seconds:
+                self.metrics.expired.inc()
+                self._end(session, "expired")
 
     def stop(self) -> None:
         """Refuse new sessions and end the streams; what they had sent before is executed."""

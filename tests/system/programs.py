@@ -1,4 +1,4 @@
-"""Programs as data, drawn at random, and what they come to: through the SDK and a server, or on an engine in this process."""
+"""Programs drawn at random, and what they come to: through the SDK and a server, or on an engine in this process."""
 
 from __future__ import annotations
 

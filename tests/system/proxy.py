@@ -1,6 +1,6 @@
 """A proxy between client and server that does to their connection what networks do: by a plan, and on command.
 
-Every connection gets a :class:`Fault` from a schedule, which knows it by its number, so a run is what its seed makes it.
+Every connection gets a :class:`Fault` from a schedule, which knows it by its number: a run is what its seed makes it.
 """
 
 from __future__ import annotations
@@ -69,6 +69,7 @@ class Proxy:
         self.passed: dict[Direction, int] = {"up": 0, "down": 0}
         """Bytes of all connections so far."""
         self._refusing = False
+        self._healed = False
         self._open: set[Connection] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
@@ -115,6 +116,14 @@ class Proxy:
 
         self._do(run())
 
+    def heal(self) -> None:
+        """Do nothing more to connections, those there are included."""
+
+        async def run() -> None:
+            self._healed = True
+
+        self._do(run())
+
     def refuse(self, refusing: bool) -> None:
         """Drop connections as they come."""
 
@@ -152,7 +161,7 @@ class Proxy:
             c.cut(reset)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        fault = self.schedule(self.accepted)
+        fault = Fault() if self._healed else self.schedule(self.accepted)
         self.accepted += 1
         if self._refusing or 0 in (fault.up, fault.down):
             self.cuts += 1
@@ -182,7 +191,7 @@ class Proxy:
         try:
             while data := await source.read(c.fault.piece):
                 await self._flowing[direction].wait()
-                if limit is not None:
+                if limit is not None and not self._healed:
                     data = data[: limit - c.passed[direction]]
                 if late is not None:
                     await due.put((self._loop.time() + c.fault.delay, data))
@@ -191,7 +200,7 @@ class Proxy:
                     await sink.drain()
                 c.passed[direction] += len(data)
                 self.passed[direction] += len(data)
-                if c.passed[direction] == limit:
+                if c.passed[direction] == limit and not self._healed:
                     self._cut(c, c.fault.reset)
                     return
         except (OSError, asyncio.IncompleteReadError):
@@ -217,12 +226,12 @@ def at(direction: Direction, offset: int, reset: bool = False) -> Callable[[int]
     return lambda n: first if n == 0 else Fault()
 
 
-def at_random(seed: int, most: int, cuts: int, piece: int = 65536) -> Callable[[int], Fault]:
-    """The schedule that cuts each of the first connections somewhere within ``most`` bytes, one direction or the other."""
+def at_random(seed: int, least: int, most: int, cuts: int, piece: int = 65536) -> Callable[[int], Fault]:
+    """The schedule that cuts each of the first connections after so many bytes of one direction or the other."""
     draw = random.Random(seed)
     faults = []
     for _ in range(cuts):
-        offset, up, reset = draw.randrange(most), draw.random() < 0.5, draw.random() < 0.5
+        offset, up, reset = draw.randrange(least, most), draw.random() < 0.5, draw.random() < 0.5
         faults.append(Fault(offset if up else None, None if up else offset, reset, piece))
     return lambda n: faults[n] if n < cuts else Fault(piece=piece)
 
