@@ -14,6 +14,7 @@ from __future__ import annotations
 import importlib
 import math
 import sys
+from importlib import metadata
 from typing import Any
 
 from gradwire import autograd as autograd
@@ -28,6 +29,7 @@ from gradwire.types import Size, device, dtype, finfo, iinfo, set_default_dtype
 from gradwire.types import default_dtype as get_default_dtype
 from gradwire_proto.errors import LinAlgError
 
+__version__ = metadata.version("gradwire")
 e, inf, nan, pi = math.e, math.inf, math.nan, math.pi
 strided, contiguous_format, preserve_format = "torch.strided", "torch.contiguous_format", "torch.preserve_format"
 

@@ -233,6 +233,18 @@ def is_nonzero(input: Tensor) -> bool:
     return bool(input)
 
 
+@export("cuda.is_available")
+def cuda_is_available() -> bool:
+    """Whether the current session is on a GPU."""
+    return sessions.current().device.startswith("cuda")
+
+
+@export("cuda.device_count")
+def cuda_device_count() -> int:
+    """How many GPUs the current session has: a session is on one device."""
+    return int(cuda_is_available())
+
+
 @export("manual_seed")
 def manual_seed(seed: int) -> None:
     """Restart the current session's random numbers."""
