@@ -178,6 +178,7 @@ class Wire:
         data = b"".join([head.SerializeToString(), *fields])
         self._unacknowledged.append((self._seq, data))
         self._outbox.put(data)
+        time.sleep(0)  # hands the interpreter to the thread that sends: else it waits for up to a switch interval
 
     def _flush_late(self) -> None:
         while True:
