@@ -7,6 +7,7 @@ import collections
 import functools
 import itertools
 import os
+import secrets
 import threading
 import time
 import weakref
@@ -62,7 +63,8 @@ class Session:
         opened = self._call(
             "OpenSession",
             pb.OpenSessionRequest(protocol_version=PROTOCOL_VERSION, device=device, seed=seed, client="python",
-                                  shared_memory_nonce=shared.nonce(info.shared_memory)),
+                                  shared_memory_nonce=shared.nonce(info.shared_memory),
+                                  request_id=secrets.token_bytes(16)),
             pb.OpenSessionResponse,
             timeout,
         )
@@ -108,7 +110,7 @@ class Session:
                     raise ConnectionError(f"no gradwire server answers at {self.target} within {timeout} s") from None
                 if code is not grpc.StatusCode.UNAVAILABLE or not wait:
                     raise rpc_exception(e) from None
-                time.sleep(BACKOFF[0])  # cut; a session that was opened unheard ends with its lease
+                time.sleep(BACKOFF[0])
 
     # ---- ids ----
 

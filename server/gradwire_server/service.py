@@ -133,14 +133,7 @@ class Service:
         with self._lock:
             if self._stopping.is_set():
                 refuse(context, grpc.StatusCode.UNAVAILABLE, "STOPPING", "the server is stopping")
-            if len(self.sessions) >= self.max_sessions:
-                refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, "MAX_SESSIONS",
-                       f"the server has a limit of {self.max_sessions} sessions")  # fmt: skip
-            session = Session(device, request.seed, self.limits, self._observe)
-            if self.shared is not None:
-                session.segments = self.shared.accept(session.id, request.shared_memory_nonce)
-            self.sessions[session.id] = session
-        log.info("session opened", extra={"session": session.id, "client": request.client, "device": device})
+            session = self._opened(request.request_id) or self._open(device, request, context)
         return pb.OpenSessionResponse(
             session_id=session.id,
             secret=session.secret,
@@ -149,6 +142,23 @@ class Service:
             device=device,
             shared_memory=session.segments.path if session.segments else "",
         )
+
+    def _opened(self, request_id: bytes) -> Session | None:
+        """The session that a request has opened whose answer was lost."""
+        known = [s for s in self.sessions.values() if request_id and s.request_id == request_id]
+        return known[0] if known else None
+
+    def _open(self, device: str, request: pb.OpenSessionRequest, context: grpc.ServicerContext) -> Session:
+        if len(self.sessions) >= self.max_sessions:
+            refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, "MAX_SESSIONS",
+                   f"the server has a limit of {self.max_sessions} sessions")  # fmt: skip
+        session = Session(device, request.seed, self.limits, self._observe)
+        session.request_id = request.request_id
+        if self.shared is not None:
+            session.segments = self.shared.accept(session.id, request.shared_memory_nonce)
+        self.sessions[session.id] = session
+        log.info("session opened", extra={"session": session.id, "client": request.client, "device": device})
+        return session
 
     def CloseSession(self, request: pb.CloseSessionRequest, context: grpc.ServicerContext) -> pb.CloseSessionResponse:
         self._end(self._session(request.key, context), "closed")

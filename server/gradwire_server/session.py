@@ -50,6 +50,8 @@ class Session:
     def __init__(self, device: str, seed: int, limits: Limits, observe: Callable[[Session], None]):
         self.id = secrets.token_hex(8)
         self.secret = secrets.token_urlsafe(32)
+        self.request_id = b""
+        """Of the request that opened it, which may come again."""
         self.limits = limits
         self.device = device
         self.engine = Engine(device, limits.max_bytes, seed or secrets.randbits(63))

@@ -60,6 +60,18 @@ def test_an_upload_that_was_overtaken_writes_nothing_more():
     assert upload.data.tolist() == [1, 2, 3, 4, 5, 6]
 
 
+def test_a_session_is_opened_once_however_often_its_answer_is_lost(raw, service):
+    request = pb.OpenSessionRequest(protocol_version=1, request_id=b"drawn at random.")
+    first, again = raw.stub.OpenSession(request, timeout=20), raw.stub.OpenSession(request, timeout=20)
+    assert first == again
+    request.request_id = b"another, at random"
+    other = raw.stub.OpenSession(request, timeout=20)
+    assert other.session_id != first.session_id
+    for opened in (first, other):
+        key = pb.SessionKey(session_id=opened.session_id, secret=opened.secret)
+        raw.stub.CloseSession(pb.CloseSessionRequest(key=key), timeout=20)
+
+
 class CutContext:
     """The context of a call whose client is gone already."""
 

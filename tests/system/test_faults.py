@@ -33,6 +33,7 @@ def test_a_short_conversation_cut_anywhere(server: Local):
         got, ran, _ = server.run(talk, at(direction, i, reset))
         assert got == want, (direction, i, reset)
         assert ran == counts, (direction, i, reset)
+    assert not server.service.sessions  # not one was opened unheard
 
 
 @pytest.mark.parametrize("piece", [1, 7])

@@ -194,6 +194,7 @@ class OpenSessionRequest(_message.Message):
     SEED_FIELD_NUMBER: _builtins.int
     CLIENT_FIELD_NUMBER: _builtins.int
     SHARED_MEMORY_NONCE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     protocol_version: _builtins.int
     """The version the client speaks; refused with FAILED_PRECONDITION where the server does not."""
     device: _builtins.str
@@ -206,6 +207,10 @@ class OpenSessionRequest(_message.Message):
     """What the file "nonce" in GetServerInfo's directory holds: proof that the client sees the same memory as the same
     user. Wrong or empty, tensors go by Upload and Download.
     """
+    request_id: _builtins.bytes
+    """Drawn at random, of 16 bytes or more. A request that comes again under it, since its answer was lost, gets the
+    session that it has opened. Empty for one that will not come again.
+    """
     def __init__(
         self,
         *,
@@ -214,10 +219,11 @@ class OpenSessionRequest(_message.Message):
         seed: _builtins.int = ...,
         client: _builtins.str = ...,
         shared_memory_nonce: _builtins.bytes = ...,
+        request_id: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "device", b"device", "protocol_version", b"protocol_version", "seed", b"seed", "shared_memory_nonce", b"shared_memory_nonce"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client", b"client", "device", b"device", "protocol_version", b"protocol_version", "request_id", b"request_id", "seed", b"seed", "shared_memory_nonce", b"shared_memory_nonce"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
