@@ -177,6 +177,8 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
             if not waiting.get(node) and (needed is None or node in needed):
                 ready(node)
         while heap:
+            if engine.halt is not None:
+                raise RuntimeError(engine.halt)
             node = heapq.heappop(heap)[2]
             grads = buffers.pop(node, None) or [None] * len(node.out_specs)
             if node.hooks or node.retained or type(node) is AccumulateGrad:

@@ -45,6 +45,8 @@ class Engine:
         self.retain_graph = False
         """Whether the backward pass under way keeps what was saved."""
         self.phase = "forward"
+        self.halt: str | None = None
+        """Why a backward pass is to end before its next node; set from any thread."""
         self.times: dict[tuple[str, str], list[int]] = {}
         """Nanoseconds of each kernel run, by op and phase, until the owner takes them."""
         self.call_function: Callable[..., list[Tensor | None]] = _no_client

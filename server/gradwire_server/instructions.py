@@ -54,7 +54,7 @@ def _get(s: Session, m: pb.Get) -> None:
             _segments(s).write(m.segment, array.reshape(-1).view(np.uint8))
             s.reply(value=pb.Value(request=m.request, data=data))
         elif t.spec.nbytes > s.limits.max_inline_bytes:
-            s.transfers.offer(m.request, t.array)
+            s.transfers.offer(m.request, t.array, lend=s.is_last(m.request))
             s.reply(value=pb.Value(request=m.request, data=data, download=m.request))
         else:
             data.data = to_host(t.array).tobytes()
@@ -90,6 +90,7 @@ def _gradients(s: Session, ids: Any, n: int) -> list[Tensor | None]:
 
 
 def _backward(s: Session, m: pb.Backward) -> None:
+    before = s.brake.start()
     try:
         roots = _tensors(s, m.tensors)
         backward(
@@ -104,11 +105,14 @@ def _backward(s: Session, m: pb.Backward) -> None:
         _rethrow(e)
         s.fail(e, m.request)
         return
+    finally:
+        s.brake.stop(before, s.begun)
     if m.request:
         s.reply(done=pb.Done(request=m.request))
 
 
 def _grad(s: Session, m: pb.Grad) -> None:
+    before = s.brake.start()
     try:
         outputs = _tensors(s, m.outputs)
         inputs = _tensors(s, m.inputs)
@@ -133,6 +137,8 @@ def _grad(s: Session, m: pb.Grad) -> None:
         if m.request:
             s.fail(e, m.request)
         return
+    finally:
+        s.brake.stop(before, s.begun)
     for i, t in zip(m.results, results, strict=True):
         if t is not None:
             s.tensors[i] = t
@@ -283,6 +289,15 @@ def _detach(s: Session, m: pb.Detach) -> None:
     s.engine.detach_(s.tensor(m.tensor))
 
 
+def _keep(s: Session, m: pb.Keep) -> None:
+    kept = {i: s.tensor(i) for i in m.tensors.values()}  # all of them, or nothing changes
+    for i in [i for i in s.tensors if i not in kept]:
+        del s.tensors[i]
+    s.kept = dict(m.tensors)
+    for hook in list(s.hooks):
+        _remove_hook(s, pb.RemoveHook(hook=hook))
+
+
 TABLE: dict[str, Callable[[Session, Any], None]] = {
     "put": _put,
     "get": _get,
@@ -302,4 +317,5 @@ TABLE: dict[str, Callable[[Session, Any], None]] = {
     "inspect": _inspect,
     "seed": _seed,
     "detach": _detach,
+    "keep": _keep,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from gradwire_proto.v1 import gradwire_pb2 as pb
@@ -26,6 +27,8 @@ class Limits:
     """Callbacks within callbacks: each holds a backward pass on the stack."""
     max_transfers: int = 64
     """Uploads not yet put and downloads not yet fetched."""
+    max_instruction_seconds: float = math.inf
+    """What a backward pass may take, but for the last node that it began."""
     lease_seconds: float = 300.0
     """A session without a stream ends after this."""
 

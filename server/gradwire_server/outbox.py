@@ -111,6 +111,22 @@ class Outbox:
             self._waiting = sum(len(data) + OVERHEAD for data in lacking)
         return fresh
 
+    def fence(self) -> None:
+        """Fence the current stream off for one that is attached later."""
+        with self._lock:
+            if self._queue is not None:
+                self._queue.put(Fenced())
+                self._change(None)
+
+    def take_over(self, fresh: queue.SimpleQueue[Item], attached: pb.Attached) -> None:
+        """Attach the stream of another client, which has no use for the replies to the one before."""
+        with self._lock:
+            while self._kept:
+                self._drop()
+            attached.last_reply = self._given_up = self._seq
+            fresh.put(pb.Reply(acknowledged=self._acknowledged, attached=attached).SerializeToString())
+            self._change(fresh)
+
     def _change(self, to: queue.SimpleQueue[Item] | None) -> None:
         self._queue = to
         self._waiting = 0

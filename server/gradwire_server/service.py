@@ -164,6 +164,10 @@ class Service:
         self._end(self._session(request.key, context), "closed")
         return pb.CloseSessionResponse()
 
+    def Cancel(self, request: pb.CancelRequest, context: grpc.ServicerContext) -> pb.CancelResponse:
+        self._session(request.key, context).cancel(request.last_seq)
+        return pb.CancelResponse()
+
     # ---- the stream ----
 
     def Stream(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
@@ -248,14 +252,14 @@ class Service:
     def Download(self, request: pb.DownloadRequest, context: grpc.ServicerContext) -> Iterator[bytes]:
         session = self._session(request.key, context)
         try:
-            data = session.transfers.download(request.download)
+            found = session.transfers.download(request.download)
         except ValueError as e:
             refuse(context, grpc.StatusCode.NOT_FOUND, "DOWNLOAD", str(e))
-        if request.offset > len(data):
-            bad_field(context, "offset", f"past the end of {len(data)} bytes")
-        for at in range(request.offset, len(data), chunks.CHUNK):
+        if request.offset > found.nbytes:
+            bad_field(context, "offset", f"past the end of {found.nbytes} bytes")
+        for at in range(request.offset, found.nbytes, chunks.CHUNK):
             session.touch()
-            message = chunks.pack(chunks.DOWNLOAD_DATA, data[at : at + chunks.CHUNK])
+            message = found.message(at)
             self.metrics.sent.inc(len(message))
             yield message
 
@@ -279,8 +283,11 @@ class Service:
         log.info("session %s", why, extra={"session": session.id})
 
     def _reap(self) -> None:
-        while not self._stopping.wait(min(1.0, self.limits.lease_seconds / 4)):
+        limits = self.limits
+        while not self._stopping.wait(min(1.0, limits.lease_seconds / 4, limits.max_instruction_seconds / 4)):
             self._expire()
+            for session in list(self.sessions.values()):
+                session.brake.watch()
 
     def _expire(self) -> None:
         now = time.monotonic()

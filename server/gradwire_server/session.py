@@ -18,7 +18,7 @@ from google.protobuf.message import DecodeError
 
 from gradwire_engine import Engine, Tensor
 from gradwire_engine.backend import DTYPE, NUMPY_DTYPE
-from gradwire_engine.graph import FunctionNode, Node
+from gradwire_engine.graph import FunctionNode, Node, history
 from gradwire_engine.tensor import Storage
 from gradwire_proto.catalog import CATALOG
 from gradwire_proto.catalog.declare import Op
@@ -26,6 +26,7 @@ from gradwire_proto.codec import decode_arguments, dtype_of
 from gradwire_proto.spec import Spec, spec
 from gradwire_proto.v1 import gradwire_pb2 as pb
 from gradwire_server import instructions
+from gradwire_server.brake import Brake
 from gradwire_server.errors import Displaced, Poison, Poisoned, SessionEnded, describe
 from gradwire_server.limits import Limits
 from gradwire_server.outbox import Item, Outbox
@@ -37,11 +38,12 @@ SERVER_IDS = 1 << 63
 """Ids from here up are the server's choice; below, the client's."""
 MAX_CLIENTS = 1000
 """Displaced clients to be known when they come back."""
+GONE = "the client that this was to run in is gone: another has taken over the session"
 FENCE_SECONDS = 1.0
 """What a displaced stream gets to end by itself."""
 
-Stream = tuple[int, Iterator[bytes], "queue.SimpleQueue[Item]"]
-"""An attached stream: its epoch, its frames, and where its replies go."""
+Stream = tuple[int, Iterator[bytes], "queue.SimpleQueue[Item]", bool]
+"""An attached stream: its epoch, its frames, where its replies go, and whether its client takes over."""
 
 
 class Session:
@@ -61,6 +63,9 @@ class Session:
         self.outbox = Outbox()
         self.begun = 0
         """The last frame that was begun."""
+        self.brake = Brake(self.engine, limits.max_instruction_seconds)
+        self.kept: dict[str, int] = {}
+        """What the next client is to get, by name."""
         self.frames_run = self.instructions_run = self.received_bytes = 0
         """Since the owner last counted them."""
         self.hooks: dict[int, Callable[[], None]] = {}
@@ -84,10 +89,12 @@ class Session:
         self._locations: dict[int, pb.Location] = {}
         self._next_id = SERVER_IDS
         self._callbacks = 0
-        self._depth = 0
+        self._waiting: list[int] = []
+        """Callbacks without their answer yet, the innermost last."""
         self._held: list[pb.Reply] = []
         self._dropped: list[int] = []
         self._source: Iterator[pb.Instruction] = iter(())
+        self._frame = pb.Frame()
         self._first_error: pb.Error | None = None
 
     def owns(self, secret: str) -> bool:
@@ -121,7 +128,11 @@ class Session:
             if self.ended:
                 raise SessionEnded
             self._displace(first.client, first.attempt)
-            replies = self.outbox.attach(first.received, self.begun)
+            if first.takeover:
+                self.outbox.fence()
+                replies: queue.SimpleQueue[Item] = queue.SimpleQueue()
+            else:
+                replies = self.outbox.attach(first.received, self.begun)
             if self._cancel is not None:
                 # The older stream is told why it ends, but may be stuck in sending to a client that does not read.
                 later = threading.Timer(FENCE_SECONDS, self._cancel)
@@ -129,7 +140,7 @@ class Session:
                 later.start()
             self._cancel = cancel
             self.epoch += 1
-            self._streams.put((self.epoch, requests, replies))
+            self._streams.put((self.epoch, requests, replies, first.takeover))
             if self._thread.ident is None:
                 self._thread.start()
         return replies
@@ -161,6 +172,10 @@ class Session:
         if self.segments is not None:
             self.segments.close()
 
+    def cancel(self, last: int) -> None:
+        """Stop the work of frames up to this one."""
+        self.brake.cancel(last)
+
     def join(self, seconds: float) -> None:
         """Wait for the end of a session that was told to end."""
         if self._thread.ident is not None:
@@ -183,11 +198,17 @@ class Session:
     def _frames(self) -> Iterator[pb.Frame]:
         """The frames of one stream after another, as they come."""
         while (stream := self._streams.get()) is not None:
-            epoch, requests, replies = stream
+            epoch, requests, replies, takeover = stream
+            if takeover and epoch == self.epoch:
+                while self._waiting:
+                    answer = pb.Answer(callback=self._waiting[-1], error=GONE)
+                    yield pb.Frame(seq=self.begun + 1, instructions=[pb.Instruction(answer=answer)])
+                self._hand_over(replies)
             while epoch == self.epoch:
                 try:
                     data = next(requests, None)
                 except grpc.RpcError:
+                    self.outbox.detach(replies)
                     break  # cut, or fenced off by a newer one
                 if epoch != self.epoch:
                     break
@@ -206,6 +227,27 @@ class Session:
                 if frame.seq or frame.instructions:
                     yield frame
 
+    def _hand_over(self, replies: queue.SimpleQueue[Item]) -> None:
+        """Tell a client that takes over what there is."""
+        in_use = [*self.tensors, *self.hooks, *self.functions]
+        attached = pb.Attached(
+            last_seq=self.begun,
+            highest_id=max((i for i in in_use if i < SERVER_IDS), default=0),
+            highest_location=max(self._locations, default=0),
+            limits=self.limits.message(),
+            device=self.device,
+            shared_memory=self.segments.path if self.segments else "",
+        )
+        for name, i in self.kept.items():
+            t = self.tensors.get(i)
+            if type(t) is Tensor:
+                history(t)  # brings a view's up to date
+                attached.kept.add(name=name, tensor=i, spec=pb.TensorSpec(dtype=t.dtype.number, shape=t.shape),
+                                  strides=t.spec.strides, requires_grad=t.requires_grad,
+                                  leaf=t.grad_fn is None, has_gradient=t.grad is not None)  # fmt: skip
+        self.transfers.clear()
+        self.outbox.take_over(replies, attached)
+
     def _instructions(self) -> Iterator[pb.Instruction]:
         """Every instruction of every frame once, acknowledging each frame at its end.
 
@@ -222,6 +264,10 @@ class Session:
                 self.flush()
                 continue
             self.begun = frame.seq
+            self._frame = frame
+            if self.transfers.lent:
+                self.transfers.keep(frame.instructions)
+            self.brake.enter(frame.seq)
             if len(frame.instructions) > self.limits.max_instructions:
                 self.fail(ValueError(f"a frame holds at most {self.limits.max_instructions} instructions, "
                                      f"got {len(frame.instructions)}"))  # fmt: skip
@@ -235,6 +281,10 @@ class Session:
                 self.flush()
             self._observe(self)
         raise SessionEnded
+
+    def is_last(self, request: int) -> bool:
+        """Whether nothing comes after this Get in its frame."""
+        return self._frame.instructions[-1].get.request == request
 
     def reply(self, **kind: Any) -> None:
         """Answer at the end of the frame."""
@@ -258,7 +308,10 @@ class Session:
         self.engine.line = instruction.location
         kind = instruction.WhichOneof("kind")
         if kind == "apply":
-            self._apply(instruction.apply)
+            if self.engine.halt is None:
+                self._apply(instruction.apply)
+            else:
+                self._skip(instruction.apply)
             return
         try:
             run = instructions.TABLE.get(kind or "")
@@ -293,6 +346,13 @@ class Session:
             written = _written(op, m) if op is not None and op.writes else []
             self.poison(m.results, error, written)
 
+    def _skip(self, m: pb.Apply) -> None:
+        """Poison what an op that was cancelled would have made. What it would have written to stays as it is: all that
+        is cancelled was sent one after the other, so tensors are as a slower program had left them when interrupted."""
+        error = self.explain(RuntimeError(self.engine.halt))
+        error.op = m.op
+        self.poison(m.results, error)
+
     def explain(self, e: BaseException, op: Op | None = None, m: pb.Apply | None = None) -> pb.Error:
         """The error message, with the op, its arguments and the client's line, unless it has them already."""
         error = describe(e)
@@ -315,9 +375,9 @@ class Session:
 
         An id that was already in use stays as it is; memory that was to be written to is poisoned under all its names.
         """
-        if self._first_error is None:
+        if self._first_error is None and not self.brake.cancelled:
             self._first_error = error
-        poisoned = False
+        poisoned = self.brake.cancelled
         for i in results:
             if i not in self.tensors and 0 < i < SERVER_IDS:
                 self.tensors[i] = Poison(error)
@@ -338,6 +398,8 @@ class Session:
         error = pb.Error()
         error.CopyFrom(self.explain(e))
         error.request = request
+        if self.brake.cancelled and not request:
+            return  # whoever cancelled knows
         if self._first_error is None:
             self._first_error = error
         self.reply(error=error)
@@ -418,7 +480,7 @@ class Session:
 
     def call_back(self, gradients: list[Tensor | None], create_graph: bool, **kind: int) -> list[Tensor | None]:
         """Have the client run a hook or a function, executing what it streams meanwhile, until its answer."""
-        if self._depth >= self.limits.max_callback_depth:
+        if len(self._waiting) >= self.limits.max_callback_depth:
             raise RuntimeError(f"callbacks are nested deeper than {self.limits.max_callback_depth}")
         self._callbacks += 1
         me = self._callbacks
@@ -432,7 +494,8 @@ class Session:
         engine = self.engine
         mode, phase, line = engine.grad_enabled, engine.phase, engine.line
         engine.grad_enabled, engine.phase = create_graph, "forward"
-        self._depth += 1
+        paused = self.brake.pause()
+        self._waiting.append(me)
         try:
             for instruction in self._source:
                 if instruction.WhichOneof("kind") == "answer" and instruction.answer.callback == me:
@@ -442,7 +505,8 @@ class Session:
                     return [self.maybe(i) for i in answer.results]
                 self._execute(instruction)
         finally:
-            self._depth -= 1
+            self._waiting.pop()
+            self.brake.resume(paused)
             engine.grad_enabled, engine.phase, engine.line = mode, phase, line
         raise SessionEnded
 

@@ -24,10 +24,11 @@ class Raw:
         self.seq = 0
         self.attach()
 
-    def attach(self, received: int = 0, client: int = 0, attempt: int = 0) -> pb.Attached:
+    def attach(self, received: int = 0, client: int = 0, attempt: int = 0, takeover: bool = False) -> pb.Attached:
         self.frames: queue.SimpleQueue[pb.Frame | None] = queue.SimpleQueue()
         self.replies: Iterator[pb.Reply] = self.stub.Stream(iter(self.frames.get, None), timeout=60)
-        self.frames.put(pb.Frame(attach=self.key, received=received, client=client, attempt=attempt))
+        first = pb.Frame(attach=self.key, received=received, client=client, attempt=attempt, takeover=takeover)
+        self.frames.put(first)
         return next(self.replies).attached
 
     def send(self, *instructions: pb.Instruction, **frame: Any) -> None:

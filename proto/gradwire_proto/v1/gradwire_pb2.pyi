@@ -358,6 +358,49 @@ class CloseSessionResponse(_message.Message):
 Global___CloseSessionResponse: _TypeAlias = CloseSessionResponse  # noqa: Y015
 
 @_typing.final
+class CancelRequest(_message.Message):
+    """In the frames up to `last_seq`, no further op is run, no backward or grad begun, and one under way ends between two
+    nodes. What these would have made is poisoned with an error that says "cancelled"; what they would have written to
+    stays as it is. All else (Put, Get, Free, SetGradient, ...) is done as ever, and frames that follow are not affected.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEY_FIELD_NUMBER: _builtins.int
+    LAST_SEQ_FIELD_NUMBER: _builtins.int
+    last_seq: _builtins.int
+    @_builtins.property
+    def key(self) -> Global___SessionKey: ...
+    def __init__(
+        self,
+        *,
+        key: Global___SessionKey | None = ...,
+        last_seq: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["key", b"key"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "last_seq", b"last_seq"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelRequest: _TypeAlias = CancelRequest  # noqa: Y015
+
+@_typing.final
+class CancelResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelResponse: _TypeAlias = CancelResponse  # noqa: Y015
+
+@_typing.final
 class Frame(_message.Message):
     """---- the stream: client to server ----"""
 
@@ -371,6 +414,7 @@ class Frame(_message.Message):
     MORE_FIELD_NUMBER: _builtins.int
     CLIENT_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
+    TAKEOVER_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     """1, 2, 3, ... within the session."""
     received: _builtins.int
@@ -385,6 +429,10 @@ class Frame(_message.Message):
     """
     attempt: _builtins.int
     """In an attaching frame: counts the streams of this client. One that a later one overtook on its way is refused."""
+    takeover: _builtins.bool
+    """In an attaching frame: this client takes the session over from another. Replies to that one are dropped, callbacks
+    that wait for it fail, and Attached says, when the instruction under way is done, what there is to go on from.
+    """
     @_builtins.property
     def instructions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Instruction]: ...
     @_builtins.property
@@ -406,10 +454,11 @@ class Frame(_message.Message):
         more: _builtins.bool = ...,
         client: _builtins.int = ...,
         attempt: _builtins.int = ...,
+        takeover: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attach", b"attach"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attach", b"attach", "attempt", b"attempt", "client", b"client", "instructions", b"instructions", "locations", b"locations", "more", b"more", "received", b"received", "seq", b"seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attach", b"attach", "attempt", b"attempt", "client", b"client", "instructions", b"instructions", "locations", b"locations", "more", b"more", "received", b"received", "seq", b"seq", "takeover", b"takeover"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -463,6 +512,7 @@ class Instruction(_message.Message):
     INSPECT_FIELD_NUMBER: _builtins.int
     SEED_FIELD_NUMBER: _builtins.int
     DETACH_FIELD_NUMBER: _builtins.int
+    KEEP_FIELD_NUMBER: _builtins.int
     LOCATION_FIELD_NUMBER: _builtins.int
     location: _builtins.int
     """Id of the Location that caused it, 0 if unknown."""
@@ -504,6 +554,8 @@ class Instruction(_message.Message):
     def seed(self) -> Global___Seed: ...
     @_builtins.property
     def detach(self) -> Global___Detach: ...
+    @_builtins.property
+    def keep(self) -> Global___Keep: ...
     def __init__(
         self,
         *,
@@ -526,13 +578,14 @@ class Instruction(_message.Message):
         inspect: Global___Inspect | None = ...,
         seed: Global___Seed | None = ...,
         detach: Global___Detach | None = ...,
+        keep: Global___Keep | None = ...,
         location: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["add_hook", b"add_hook", "answer", b"answer", "apply", b"apply", "backward", b"backward", "detach", b"detach", "free", b"free", "get", b"get", "get_gradient", b"get_gradient", "grad", b"grad", "inspect", b"inspect", "kind", b"kind", "put", b"put", "record_function", b"record_function", "remove_hook", b"remove_hook", "require_grad", b"require_grad", "saved_result", b"saved_result", "seed", b"seed", "set_grad_mode", b"set_grad_mode", "set_gradient", b"set_gradient", "synchronize", b"synchronize"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["add_hook", b"add_hook", "answer", b"answer", "apply", b"apply", "backward", b"backward", "detach", b"detach", "free", b"free", "get", b"get", "get_gradient", b"get_gradient", "grad", b"grad", "inspect", b"inspect", "keep", b"keep", "kind", b"kind", "put", b"put", "record_function", b"record_function", "remove_hook", b"remove_hook", "require_grad", b"require_grad", "saved_result", b"saved_result", "seed", b"seed", "set_grad_mode", b"set_grad_mode", "set_gradient", b"set_gradient", "synchronize", b"synchronize"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_hook", b"add_hook", "answer", b"answer", "apply", b"apply", "backward", b"backward", "detach", b"detach", "free", b"free", "get", b"get", "get_gradient", b"get_gradient", "grad", b"grad", "inspect", b"inspect", "kind", b"kind", "location", b"location", "put", b"put", "record_function", b"record_function", "remove_hook", b"remove_hook", "require_grad", b"require_grad", "saved_result", b"saved_result", "seed", b"seed", "set_grad_mode", b"set_grad_mode", "set_gradient", b"set_gradient", "synchronize", b"synchronize"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_hook", b"add_hook", "answer", b"answer", "apply", b"apply", "backward", b"backward", "detach", b"detach", "free", b"free", "get", b"get", "get_gradient", b"get_gradient", "grad", b"grad", "inspect", b"inspect", "keep", b"keep", "kind", b"kind", "location", b"location", "put", b"put", "record_function", b"record_function", "remove_hook", b"remove_hook", "require_grad", b"require_grad", "saved_result", b"saved_result", "seed", b"seed", "set_grad_mode", b"set_grad_mode", "set_gradient", b"set_gradient", "synchronize", b"synchronize"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["apply", "put", "get", "free", "set_grad_mode", "backward", "grad", "answer", "synchronize", "require_grad", "set_gradient", "get_gradient", "add_hook", "remove_hook", "record_function", "saved_result", "inspect", "seed", "detach"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["apply", "put", "get", "free", "set_grad_mode", "backward", "grad", "answer", "synchronize", "require_grad", "set_gradient", "get_gradient", "add_hook", "remove_hook", "record_function", "saved_result", "inspect", "seed", "detach", "keep"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -1285,6 +1338,48 @@ class Detach(_message.Message):
 Global___Detach: _TypeAlias = Detach  # noqa: Y015
 
 @_typing.final
+class Keep(_message.Message):
+    """What the next client of the session gets under names, see Attached: all other tensors are freed, and hooks removed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class TensorsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    TENSORS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def tensors(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        tensors: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["tensors", b"tensors"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Keep: _TypeAlias = Keep  # noqa: Y015
+
+@_typing.final
 class Reply(_message.Message):
     """---- the stream: server to client ----"""
 
@@ -1349,20 +1444,89 @@ class Attached(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LAST_SEQ_FIELD_NUMBER: _builtins.int
+    LAST_REPLY_FIELD_NUMBER: _builtins.int
+    HIGHEST_ID_FIELD_NUMBER: _builtins.int
+    HIGHEST_LOCATION_FIELD_NUMBER: _builtins.int
+    LIMITS_FIELD_NUMBER: _builtins.int
+    DEVICE_FIELD_NUMBER: _builtins.int
+    SHARED_MEMORY_FIELD_NUMBER: _builtins.int
+    KEPT_FIELD_NUMBER: _builtins.int
     last_seq: _builtins.int
     """The last frame of this session that the server has, executed or under way: send what comes after it again."""
+    last_reply: _builtins.int
+    """The rest only for a client that takes over. The last reply there was; the next is the one after it."""
+    highest_id: _builtins.int
+    """Of a client's ids in use, the highest: choose above it."""
+    highest_location: _builtins.int
+    """Of its Locations, likewise."""
+    device: _builtins.str
+    shared_memory: _builtins.str
+    """As in OpenSessionResponse."""
+    @_builtins.property
+    def limits(self) -> Global___Limits: ...
+    @_builtins.property
+    def kept(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeptTensor]: ...
     def __init__(
         self,
         *,
         last_seq: _builtins.int = ...,
+        last_reply: _builtins.int = ...,
+        highest_id: _builtins.int = ...,
+        highest_location: _builtins.int = ...,
+        limits: Global___Limits | None = ...,
+        device: _builtins.str = ...,
+        shared_memory: _builtins.str = ...,
+        kept: _abc.Iterable[Global___KeptTensor] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["limits", b"limits"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["last_seq", b"last_seq"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["device", b"device", "highest_id", b"highest_id", "highest_location", b"highest_location", "kept", b"kept", "last_reply", b"last_reply", "last_seq", b"last_seq", "limits", b"limits", "shared_memory", b"shared_memory"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Attached: _TypeAlias = Attached  # noqa: Y015
+
+@_typing.final
+class KeptTensor(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TENSOR_FIELD_NUMBER: _builtins.int
+    SPEC_FIELD_NUMBER: _builtins.int
+    STRIDES_FIELD_NUMBER: _builtins.int
+    REQUIRES_GRAD_FIELD_NUMBER: _builtins.int
+    LEAF_FIELD_NUMBER: _builtins.int
+    HAS_GRADIENT_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    tensor: _builtins.int
+    requires_grad: _builtins.bool
+    leaf: _builtins.bool
+    """It has no history."""
+    has_gradient: _builtins.bool
+    @_builtins.property
+    def spec(self) -> Global___TensorSpec: ...
+    @_builtins.property
+    def strides(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Counted in elements."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        tensor: _builtins.int = ...,
+        spec: Global___TensorSpec | None = ...,
+        strides: _abc.Iterable[_builtins.int] | None = ...,
+        requires_grad: _builtins.bool = ...,
+        leaf: _builtins.bool = ...,
+        has_gradient: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["has_gradient", b"has_gradient", "leaf", b"leaf", "name", b"name", "requires_grad", b"requires_grad", "spec", b"spec", "strides", b"strides", "tensor", b"tensor"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KeptTensor: _TypeAlias = KeptTensor  # noqa: Y015
 
 @_typing.final
 class Value(_message.Message):

@@ -54,6 +54,11 @@ class GradwireStub:
                 request_serializer=gradwire__proto_dot_v1_dot_gradwire__pb2.CloseSessionRequest.SerializeToString,
                 response_deserializer=gradwire__proto_dot_v1_dot_gradwire__pb2.CloseSessionResponse.FromString,
                 _registered_method=True)
+        self.Cancel = channel.unary_unary(
+                '/gradwire.v1.Gradwire/Cancel',
+                request_serializer=gradwire__proto_dot_v1_dot_gradwire__pb2.CancelRequest.SerializeToString,
+                response_deserializer=gradwire__proto_dot_v1_dot_gradwire__pb2.CancelResponse.FromString,
+                _registered_method=True)
         self.Stream = channel.stream_stream(
                 '/gradwire.v1.Gradwire/Stream',
                 request_serializer=gradwire__proto_dot_v1_dot_gradwire__pb2.Frame.SerializeToString,
@@ -100,6 +105,13 @@ class GradwireServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Cancel(self, request, context):
+        """Stop work that was sent: beside the stream, whose frames wait for the work to be done.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Stream(self, request_iterator, context):
         """All work of a session, in program order. The first frame carries `attach`.
         """
@@ -142,6 +154,11 @@ def add_GradwireServicer_to_server(servicer, server):
                     servicer.CloseSession,
                     request_deserializer=gradwire__proto_dot_v1_dot_gradwire__pb2.CloseSessionRequest.FromString,
                     response_serializer=gradwire__proto_dot_v1_dot_gradwire__pb2.CloseSessionResponse.SerializeToString,
+            ),
+            'Cancel': grpc.unary_unary_rpc_method_handler(
+                    servicer.Cancel,
+                    request_deserializer=gradwire__proto_dot_v1_dot_gradwire__pb2.CancelRequest.FromString,
+                    response_serializer=gradwire__proto_dot_v1_dot_gradwire__pb2.CancelResponse.SerializeToString,
             ),
             'Stream': grpc.stream_stream_rpc_method_handler(
                     servicer.Stream,
@@ -267,6 +284,33 @@ class Gradwire:
             '/gradwire.v1.Gradwire/CloseSession',
             gradwire__proto_dot_v1_dot_gradwire__pb2.CloseSessionRequest.SerializeToString,
             gradwire__proto_dot_v1_dot_gradwire__pb2.CloseSessionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Cancel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/gradwire.v1.Gradwire/Cancel',
+            gradwire__proto_dot_v1_dot_gradwire__pb2.CancelRequest.SerializeToString,
+            gradwire__proto_dot_v1_dot_gradwire__pb2.CancelResponse.FromString,
             options,
             channel_credentials,
             insecure,

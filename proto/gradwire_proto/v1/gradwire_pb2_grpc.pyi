@@ -42,6 +42,8 @@ class GradwireStub:
     """The op catalog: names, signatures, docs."""
     OpenSession: _grpc.UnaryUnaryMultiCallable[_gradwire_pb2.OpenSessionRequest, _gradwire_pb2.OpenSessionResponse]
     CloseSession: _grpc.UnaryUnaryMultiCallable[_gradwire_pb2.CloseSessionRequest, _gradwire_pb2.CloseSessionResponse]
+    Cancel: _grpc.UnaryUnaryMultiCallable[_gradwire_pb2.CancelRequest, _gradwire_pb2.CancelResponse]
+    """Stop work that was sent: beside the stream, whose frames wait for the work to be done."""
     Stream: _grpc.StreamStreamMultiCallable[_gradwire_pb2.Frame, _gradwire_pb2.Reply]
     """All work of a session, in program order. The first frame carries `attach`."""
     Upload: _grpc.StreamStreamMultiCallable[_gradwire_pb2.UploadRequest, _gradwire_pb2.UploadResponse]
@@ -57,6 +59,8 @@ class GradwireAsyncStub(GradwireStub):
     """The op catalog: names, signatures, docs."""
     OpenSession: _aio.UnaryUnaryMultiCallable[_gradwire_pb2.OpenSessionRequest, _gradwire_pb2.OpenSessionResponse]  # type: ignore[assignment]
     CloseSession: _aio.UnaryUnaryMultiCallable[_gradwire_pb2.CloseSessionRequest, _gradwire_pb2.CloseSessionResponse]  # type: ignore[assignment]
+    Cancel: _aio.UnaryUnaryMultiCallable[_gradwire_pb2.CancelRequest, _gradwire_pb2.CancelResponse]  # type: ignore[assignment]
+    """Stop work that was sent: beside the stream, whose frames wait for the work to be done."""
     Stream: _aio.StreamStreamMultiCallable[_gradwire_pb2.Frame, _gradwire_pb2.Reply]  # type: ignore[assignment]
     """All work of a session, in program order. The first frame carries `attach`."""
     Upload: _aio.StreamStreamMultiCallable[_gradwire_pb2.UploadRequest, _gradwire_pb2.UploadResponse]  # type: ignore[assignment]
@@ -93,6 +97,14 @@ class GradwireServicer(metaclass=_abc_1.ABCMeta):
         request: _gradwire_pb2.CloseSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_gradwire_pb2.CloseSessionResponse, _abc.Awaitable[_gradwire_pb2.CloseSessionResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def Cancel(
+        self,
+        request: _gradwire_pb2.CancelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gradwire_pb2.CancelResponse, _abc.Awaitable[_gradwire_pb2.CancelResponse]]:
+        """Stop work that was sent: beside the stream, whose frames wait for the work to be done."""
 
     @_abc_1.abstractmethod
     def Stream(
