@@ -195,7 +195,7 @@ class Session:
                 if segment is not None:
                     get.segment = segment.name
                     segment.frame = self.wire.frame
-            if bulk:
+            if segment is not None:
                 self.wire.flush()
                 made = shared.fresh(nbytes)
             value = self.wire.wait(request).value
@@ -206,6 +206,7 @@ class Session:
                 return made.view(dtype).reshape(shape)
         if not bulk:
             return np.frombuffer(bytearray(value.data.data), dtype).reshape(shape)
+        made = np.empty(nbytes, np.uint8)
         self._bulk.download(value.download, made.data)
         with self.wire.lock:
             self.instruction().free.downloads.append(value.download)

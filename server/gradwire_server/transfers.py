@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 from gradwire_engine.backend import to_host
 from gradwire_engine.tensor import Meter
 from gradwire_proto import chunks
+from gradwire_proto.v1 import gradwire_pb2 as pb
 from gradwire_server.errors import Displaced
 
 
@@ -65,6 +67,27 @@ class Upload:
             return data
 
 
+class Download:
+    """A tensor's contents, sent from its own memory as long as nothing may write there."""
+
+    def __init__(self, data: np.ndarray[Any, np.dtype[np.uint8]]):
+        self.nbytes = data.nbytes
+        self._data = data
+        self._lock = threading.Lock()
+
+    def keep(self) -> None:
+        """Go on from a copy."""
+        with self._lock:
+            source, copy = self._data, np.empty_like(self._data)
+            chunks.spread(self.nbytes, lambda i, j: np.copyto(copy[i:j], source[i:j]))
+            self._data = copy
+
+    def message(self, at: int) -> bytes:
+        """The chunk that begins at ``at``."""
+        with self._lock:
+            return chunks.pack(chunks.DOWNLOAD_DATA, self._data[at : at + chunks.CHUNK].data)
+
+
 class Transfers:
     """Uploads not yet put and downloads not yet fetched; used from the threads of those calls."""
 
@@ -73,7 +96,9 @@ class Transfers:
         self._most = most
         self._lock = threading.Lock()
         self._uploads: dict[int, Upload] = {}
-        self._downloads: dict[int, memoryview] = {}
+        self._downloads: dict[int, Download] = {}
+        self.lent: set[int] = set()
+        """Downloads that nothing has been copied of; the session's thread alone uses this."""
         self._reserved = 0
 
     def upload(self, number: int, nbytes: int) -> Upload:
@@ -107,31 +132,45 @@ class Transfers:
             self._reserved -= len(found.data)
             return found.end()
 
-    def offer(self, key: int, array: Any) -> None:
-        """Keep a copy of an array for a Download under ``key``.
+    def offer(self, key: int, array: Any, lend: bool) -> None:
+        """Have an array's contents at hand for a Download under ``key``.
+
+        Args:
+            lend: nobody writes to the array before ``keep`` is called, so there may be no need for a copy.
 
         Raises:
             MemoryError: it would pass the session's limit, or there are too many transfers.
         """
         with self._lock:
             self._check(array.nbytes)
-            data = np.empty(array.nbytes, np.uint8)
-            self._reserved += data.nbytes
-            self._downloads[key] = data.data
-        source = np.ascontiguousarray(to_host(array)).reshape(-1).view(np.uint8)
-        chunks.spread(len(data), lambda i, j: np.copyto(data[i:j], source[i:j]))
+            self._reserved += array.nbytes
+            made = np.ascontiguousarray(to_host(array))
+            found = self._downloads[key] = Download(made.reshape(-1).view(np.uint8))
+        if made is array:
+            if lend:
+                self.lent.add(key)
+            else:
+                found.keep()
 
-    def download(self, key: int) -> memoryview:
-        """What is kept under ``key``.
+    def keep(self, instructions: Iterable[pb.Instruction]) -> None:
+        """Copy what is lent before these instructions are executed, but for what they say the client has."""
+        for m in instructions:
+            self.lent.difference_update(m.free.downloads)
+        for key in self.lent:
+            self._downloads[key].keep()
+        self.lent.clear()
+
+    def download(self, key: int) -> Download:
+        """What is there under ``key``.
 
         Raises:
             ValueError: nothing is.
         """
         with self._lock:
-            data = self._downloads.get(key)
-        if data is None:
+            found = self._downloads.get(key)
+        if found is None:
             raise ValueError(f"download {key} is unknown in this session")
-        return data
+        return found
 
     def end_download(self, key: int) -> None:
         with self._lock:

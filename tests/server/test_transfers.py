@@ -10,13 +10,14 @@ import numpy as np
 import pytest
 
 from gradwire_engine.tensor import Meter
+from gradwire_proto import chunks
 from gradwire_proto.v1 import gradwire_pb2 as pb
 from gradwire_server.metrics import Metrics
 from gradwire_server.service import Service, serve
 from gradwire_server.shared import PREFIX, SharedMemory
-from gradwire_server.transfers import Transfers
+from gradwire_server.transfers import Download, Transfers
 from tests.server.conftest import LIMITS
-from tests.server.raw import Raw, put
+from tests.server.raw import Raw, apply, put
 from tests.system.processes import serve as run_server
 
 VALUES = np.arange(100_000, dtype="f8")
@@ -57,16 +58,52 @@ def get_segment(name: str) -> pb.Instruction:
 # ---- chunks ----
 
 
-def test_a_download_keeps_what_was_written_over_since(transfers):
-    values = np.arange(6.0).reshape(2, 3)
-    transfers.offer(1, values.T)
+def contents(download: Download) -> np.ndarray:
+    messages = [download.message(at) for at in range(0, download.nbytes, chunks.CHUNK)]
+    return np.frombuffer(b"".join(chunks.unpack(chunks.DOWNLOAD_DATA, m) for m in messages), "f8")
+
+
+FREE = pb.Instruction(free=pb.Free(downloads=[1]))
+
+
+@pytest.mark.parametrize("view", [lambda a: a, lambda a: a.T, lambda a: a[:, ::2]])
+def test_a_download_keeps_what_is_written_over_later(transfers, view):
+    values = np.arange(200_000.0).reshape(400, 500)
+    before = view(values).copy()
+    transfers.offer(1, view(values), lend=False)
+    transfers.offer(2, view(values), lend=True)
+    transfers.keep([FREE])
     values[...] = 0
-    assert np.frombuffer(transfers.download(1), "f8").tolist() == [0, 3, 1, 4, 2, 5]
+    for i in (1, 2):
+        np.testing.assert_array_equal(contents(transfers.download(i)), before.reshape(-1))
+
+
+def test_what_the_client_has_is_not_copied(transfers):
+    values = np.arange(4.0)
+    transfers.offer(1, values, lend=True)
+    transfers.keep([put(3, [1.0]), FREE])
+    values[...] = 0
+    assert contents(transfers.download(1)).tolist() == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_a_download_is_of_its_place_in_the_program(raw, together):
+    get, change = pb.Instruction(get=pb.Get(tensor=1, request=5)), apply("mul_", 1, 2.0)
+    raw.send(put(1, [1.0]), apply("expand", 1, [100_000], results=(2,)), apply("clone", 2, results=(3,)))
+    get.get.tensor = change.apply.arguments[0].tensor = 3
+    raw.send(*[get, change] if together else [get])
+    value = raw.reply("value")
+    if not together:
+        raw.send(change)
+        raw.send(pb.Instruction(synchronize=pb.Synchronize(request=6)))
+        raw.reply("done")
+    parts = raw.stub.Download(pb.DownloadRequest(key=raw.key, download=value.download), timeout=20)
+    assert (np.frombuffer(b"".join(p.data for p in parts), "f8") == 1).all()
 
 
 @pytest.mark.parametrize("end", [lambda t: t.end_download(1), lambda t: t.clear()])
 def test_a_download_that_ended_is_unknown(transfers, end):
-    transfers.offer(1, VALUES)
+    transfers.offer(1, VALUES, lend=True)
     end(transfers)
     with pytest.raises(ValueError, match="download 1 is unknown in this session"):
         transfers.download(1)
@@ -74,12 +111,12 @@ def test_a_download_that_ended_is_unknown(transfers, end):
 
 def test_transfers_count_against_the_limit_until_they_end(transfers):
     for i in (1, 2):
-        transfers.offer(i, VALUES)
+        transfers.offer(i, VALUES, lend=False)
     with pytest.raises(MemoryError, match="Tried to allocate"):
         transfers.upload(3, 3 * VALUES.nbytes)
     transfers.upload(3, VALUES.nbytes)
     with pytest.raises(MemoryError, match="3 transfers at a time"):
-        transfers.offer(4, np.zeros(1))
+        transfers.offer(4, np.zeros(1), lend=False)
     transfers.end_download(1)
     transfers.upload(4, 2 * VALUES.nbytes)
 
