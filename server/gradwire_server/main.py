@@ -41,6 +41,8 @@ def parser() -> argparse.ArgumentParser:
     s.add_argument("--max-sessions", type=int, default=256)
     s.add_argument("--max-bytes", type=size, default=d.max_bytes, help="tensor bytes a session, e.g. 4GiB")
     s.add_argument("--max-tensors", type=int, default=d.max_tensors, help="tensors a session")
+    s.add_argument("--max-instruction-seconds", type=float, default=d.max_instruction_seconds, metavar="SECONDS",
+                   help="what a backward pass may take; inf for any time")
     s.add_argument("--lease", type=float, default=d.lease_seconds, help="seconds a session outlives its stream")
     s.add_argument("--shared-memory", default="/dev/shm", metavar="DIRECTORY",
                    help="a file system in memory, for the tensors of clients on this machine; none if empty")
@@ -113,7 +115,8 @@ def share_memory(root: str) -> SharedMemory | None:
 
 def run_server(o: argparse.Namespace) -> int:
     set_up_logging(o.log_format, o.log_level)
-    limits = Limits(max_bytes=o.max_bytes, max_tensors=o.max_tensors, lease_seconds=o.lease)
+    limits = Limits(max_bytes=o.max_bytes, max_tensors=o.max_tensors,
+                    max_instruction_seconds=o.max_instruction_seconds, lease_seconds=o.lease)  # fmt: skip
     metrics = Metrics()
     try:
         service = Service(o.device, limits, o.max_sessions, metrics, share_memory(o.shared_memory))
@@ -131,6 +134,8 @@ def run_server(o: argparse.Namespace) -> int:
     # the collector's default, would be a tenth of the time that an op takes.
     gc.freeze()
     gc.set_threshold(50_000, 10, 10)
+    # A frame that has come waits for the interpreter while another is executed: for 5 ms, were it for the default.
+    sys.setswitchinterval(0.0002)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
