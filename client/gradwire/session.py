@@ -186,31 +186,42 @@ class Session:
         Raises:
             RuntimeError and others: what went wrong on the way, with the line it began at.
         """
-        bulk = nbytes > self.limits.max_inline_bytes
-        with self._segments.lend(nbytes if bulk else 0) as segment:
-            request = self.wire.request()
-            with self.wire.lock:
-                get = self.instruction().get
-                get.tensor, get.request = i, request
-                if segment is not None:
-                    get.segment = segment.name
-                    segment.frame = self.wire.frame
+        if nbytes > self.limits.max_inline_bytes:
+            return self._get_bulk(i, nbytes)
+        data = self.wire.wait(self._ask(i)).value.data
+        return np.frombuffer(bytearray(data.data), numpy_dtype(data.dtype)).reshape(tuple(data.shape))
+
+    def _ask(self, i: int, segment: shared.Segment | None = None) -> int:
+        """Request a tensor's contents."""
+        request = self.wire.request()
+        with self.wire.lock:
+            get = self.instruction().get
+            get.tensor, get.request = i, request
+            if segment is not None:
+                get.segment = segment.name
+                segment.frame = self.wire.frame
+        return request
+
+    def _get_bulk(self, i: int, nbytes: int) -> np.ndarray[Any, Any]:
+        with self._segments.lend(nbytes) as segment:
+            request = self._ask(i, segment)
             if segment is not None:
                 self.wire.flush()
                 made = shared.fresh(nbytes)
-            value = self.wire.wait(request).value
-            shape, dtype = tuple(value.data.shape), numpy_dtype(value.data.dtype)
-            if segment is not None:
+                data = self.wire.wait(request).value.data
                 segment.frame = 0
                 segment.read(made)
-                return made.view(dtype).reshape(shape)
-        if not bulk:
-            return np.frombuffer(bytearray(value.data.data), dtype).reshape(shape)
-        made = np.empty(nbytes, np.uint8)
-        self._bulk.download(value.download, made.data)
-        with self.wire.lock:
-            self.instruction().free.downloads.append(value.download)
-        return made.view(dtype).reshape(shape)
+            else:
+                made = np.empty(nbytes, np.uint8)
+                try:
+                    data = self.wire.wait(request).value.data
+                    self._bulk.download(request, made.data)
+                finally:
+                    # Given up or not, the server need not keep it.
+                    with self.wire.lock:
+                        if not self.closed:
+                            self.instruction().free.downloads.append(request)
+        return made.view(numpy_dtype(data.dtype)).reshape(tuple(data.shape))
 
     def check_size(self, s: Spec) -> None:
         """Raises:

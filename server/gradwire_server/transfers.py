@@ -157,7 +157,9 @@ class Transfers:
         for m in instructions:
             self.lent.difference_update(m.free.downloads)
         for key in self.lent:
-            self._downloads[key].keep()
+            found = self._downloads.get(key)
+            if found is not None:  # the session may have ended
+                found.keep()
         self.lent.clear()
 
     def download(self, key: int) -> Download:

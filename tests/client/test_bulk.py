@@ -191,6 +191,17 @@ def test_a_get_that_was_given_up_does_not_reach_another(near, monkeypatch):
     near.synchronize()
 
 
+def test_gets_that_were_given_up_leave_nothing(session, monkeypatch):
+    x = torch.tensor(np.ones(100_000))
+    with monkeypatch.context() as m:
+        m.setattr(session.wire, "wait", lambda _: (_ for _ in ()).throw(KeyboardInterrupt))
+        for _ in range(100):  # more than transfers at a time, and than segments
+            with pytest.raises(KeyboardInterrupt):
+                x.numpy()
+    session.synchronize()
+    there_and_back(np.ones(100_000))
+
+
 def test_nothing_is_left_of_a_closed_session():
     with connect() as s:
         there_and_back(np.ones(100_000))

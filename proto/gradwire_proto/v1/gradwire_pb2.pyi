@@ -849,7 +849,7 @@ Global___Put: _TypeAlias = Put  # noqa: Y015
 
 @_typing.final
 class Get(_message.Message):
-    """Ask for a tensor's contents: a Value under `request`, with the bytes or with the key of a Download."""
+    """Ask for a tensor's contents: a Value under `request`, with the bytes or with the key of a Download, `request` again."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
