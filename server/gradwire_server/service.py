@@ -285,13 +285,13 @@ class Service:
     def _reap(self) -> None:
         limits = self.limits
         while not self._stopping.wait(min(1.0, limits.lease_seconds / 4, limits.max_instruction_seconds / 4)):
-            self._expire()
-            for session in list(self.sessions.values()):
-                session.brake.watch()
+            self._look_after()
 
-    def _expire(self) -> None:
+    def _look_after(self) -> None:
+        """Apart from the loop, whose variables would keep the last session for as long as it waits."""
         now = time.monotonic()
         for session in list(self.sessions.values()):
+            session.brake.watch()
             if not session.attached and now - session.touched > self.limits.lease_seconds:
                 self.metrics.expired.inc()
                 self._end(session, "expired")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import subprocess
 import sys
@@ -114,7 +115,8 @@ def test_a_server_that_was_killed_is_an_error_and_so_is_its_successor(tmp_path: 
 
 def test_a_client_killed_while_it_uploads_leaves_nothing(leasing: Local):
     with leasing.proxy(lambda n: Fault(piece=4096)) as proxy:
-        client = subprocess.Popen([sys.executable, "-c", UPLOADER, proxy.address])
+        streams = {**os.environ, "GRADWIRE_SHARED_MEMORY": "0"}
+        client = subprocess.Popen([sys.executable, "-c", UPLOADER, proxy.address], env=streams)
         until(lambda: any(u.received for s in leasing.service.sessions.values() for u in s.transfers._uploads.values()))
         proxy.stall("up")
         (session,) = leasing.service.sessions.values()
@@ -215,7 +217,8 @@ def test_an_interrupted_hook_leaves_the_session_usable(server: Local):
         y.register_hook(interrupted)
         with pytest.raises(KeyboardInterrupt):
             y.sum().backward()
-        assert (x * 3).tolist() == [3.0, 3.0]
+        (x * 3).sum().backward()  # recorded, for the backward pass that was interrupted is over
+        assert x.grad.tolist() == [3.0, 3.0]
 
 
 def test_a_reply_that_an_interrupt_lost_comes_again(server: Local):
