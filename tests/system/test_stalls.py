@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import weakref
 from pathlib import Path
 from typing import Any
@@ -207,17 +208,18 @@ def test_a_connection_that_never_gets_on_is_an_error(server: Local):
 # ---- callbacks and interrupts ----
 
 
-def test_an_interrupted_hook_leaves_the_session_usable(server: Local):
+def test_an_interrupted_hook_ends_its_backward_pass(server: Local):
     def interrupted(g: Any) -> None:
         raise KeyboardInterrupt
 
     with connect(server.address):
         x = torch.ones(2, requires_grad=True)
-        y = x * 2
-        y.register_hook(interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            y.sum().backward()
-        (x * 3).sum().backward()  # recorded, for the backward pass that was interrupted is over
+        for _ in range(Limits().max_callback_depth + 1):  # more than could be under way
+            y = x * 2
+            y.register_hook(interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                y.sum().backward()
+        (x * 3).sum().backward()
         assert x.grad.tolist() == [3.0, 3.0]
 
 
@@ -249,8 +251,12 @@ def test_a_client_that_never_reads_is_not_answered_without_bound(server: Local):
     for i in range(n):
         raw.send(pb.Instruction(get=pb.Get(tensor=1, request=i + 1)))
     until(lambda: end.outbox._waiting > WAITING_BYTES)
-    assert end.begun < n
-    assert end.outbox._waiting < WAITING_BYTES + 2 * size
+    begun = end.begun
+    assert begun < n
+    for _ in range(100):
+        assert end.begun == begun
+        assert end.outbox._waiting < WAITING_BYTES + 2 * size
+        time.sleep(0.001)
     assert [raw.reply("value").request for _ in range(n)] == list(range(1, n + 1))
     raw.close()
 
