@@ -47,6 +47,11 @@ class Outbox:
         """Whether a stream takes what is put."""
         return self._queue is not None
 
+    @property
+    def last(self) -> int:
+        """The number of the last reply that has one."""
+        return self._seq
+
     def put(self, reply: pb.Reply) -> None:
         """Send a reply. One that only acknowledges is not kept: the next one says more.
 

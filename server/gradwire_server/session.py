@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import hmac
 import logging
 import queue
@@ -9,6 +10,7 @@ import secrets
 import threading
 import time
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -91,6 +93,11 @@ class Session:
         self._callbacks = 0
         self._waiting: list[int] = []
         """Callbacks without their answer yet, the innermost last."""
+        self._asked: list[int] = []
+        """The numbers of the replies that these were."""
+        self._behind: list[deque[tuple[pb.Frame, pb.Instruction]]] = [deque()]
+        """What was sent before the client received them: what comes after the instruction that calls back first, then
+        what comes after each that its callback runs. They are executed when that instruction is done."""
         self._held: list[pb.Reply] = []
         self._dropped: list[int] = []
         self._source: Iterator[pb.Instruction] = iter(())
@@ -305,6 +312,32 @@ class Session:
     # ---- instructions ----
 
     def _execute(self, instruction: pb.Instruction) -> None:
+        """Run an instruction, and what had to wait for it because it called back."""
+        self._perform(instruction)
+        behind = self._behind[-1]
+        if behind:
+            here = self._frame
+            while behind:
+                self._frame, instruction = behind.popleft()
+                self.brake.enter(self._frame.seq)
+                if self.transfers.lent:
+                    self.transfers.keep([instruction])
+                self._perform(instruction)
+            self._frame = here
+            self.brake.enter(here.seq)
+
+    def _defer(self, frame: pb.Frame, instruction: pb.Instruction) -> bool:
+        """Have an instruction wait that was sent before the client knew of the callback whose answer is awaited."""
+        if not frame.HasField("received") or frame.received >= self._asked[-1] or instruction.HasField("put"):
+            return False
+        behind = self._behind[bisect.bisect_right(self._asked, frame.received)]
+        if len(behind) < self.limits.max_instructions:
+            behind.append((frame, instruction))
+        else:
+            self.fail(MemoryError(f"more than {self.limits.max_instructions} instructions wait for a callback to end"))
+        return True
+
+    def _perform(self, instruction: pb.Instruction) -> None:
         self.engine.line = instruction.location
         kind = instruction.WhichOneof("kind")
         if kind == "apply":
@@ -496,6 +529,8 @@ class Session:
         engine.grad_enabled, engine.phase = create_graph, "forward"
         paused = self.brake.pause()
         self._waiting.append(me)
+        self._asked.append(self.outbox.last)
+        self._behind.append(deque())
         try:
             for instruction in self._source:
                 if instruction.WhichOneof("kind") == "answer" and instruction.answer.callback == me:
@@ -503,8 +538,11 @@ class Session:
                     if answer.error:
                         raise RuntimeError(answer.error)
                     return [self.maybe(i) for i in answer.results]
-                self._execute(instruction)
+                if not self._defer(self._frame, instruction):
+                    self._execute(instruction)
         finally:
+            self._behind.pop()
+            self._asked.pop()
             self._waiting.pop()
             self.brake.resume(paused)
             engine.grad_enabled, engine.phase, engine.line = mode, phase, line

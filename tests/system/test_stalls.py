@@ -320,3 +320,23 @@ def test_a_far_server_is_waited_for_only_where_a_value_is_read(server: Local, mo
         assert np.isfinite(loss.item())
 
 
+
+def test_what_another_thread_sent_before_a_callback_is_not_part_of_it(server: Local):
+    """A callback runs with grad mode off; what was sent before the client knew of it must not."""
+    with server.proxy() as proxy, connect(proxy.address) as session:
+        x, w = torch.ones(2, requires_grad=True), torch.ones(2, requires_grad=True)
+        y = x * 2
+        y.register_hook(lambda g: g * 3)
+        session.synchronize()
+        end = server.session(session)
+        proxy.stall("down")
+        backward, _ = later(y.sum().backward)
+        until(lambda: end._waiting)
+        begun = end.begun
+        other, _ = later(lambda: (w * w).sum().backward())
+        until(lambda: end.begun > begun)
+        proxy.go()
+        backward.join(20)
+        other.join(20)
+        assert w.grad.tolist() == [2.0, 2.0]
+        assert x.grad.tolist() == [6.0, 6.0]

@@ -419,7 +419,8 @@ class Frame(_message.Message):
     """1, 2, 3, ... within the session."""
     received: _builtins.int
     """The client has the replies up to this number: the server need not keep them. In an attaching frame, too: the
-    stream goes on with the reply after it.
+    stream goes on with the reply after it. What was sent before the client received a callback is executed when the
+    instruction that calls back is done, but a Put at once; a frame that does not say, before the callback's answer.
     """
     more: _builtins.bool
     """More frames follow at once: the acknowledgement of this one may wait for theirs."""
@@ -450,17 +451,19 @@ class Frame(_message.Message):
         instructions: _abc.Iterable[Global___Instruction] | None = ...,
         attach: Global___SessionKey | None = ...,
         locations: _abc.Iterable[Global___Location] | None = ...,
-        received: _builtins.int = ...,
+        received: _builtins.int | None = ...,
         more: _builtins.bool = ...,
         client: _builtins.int = ...,
         attempt: _builtins.int = ...,
         takeover: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attach", b"attach"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_received", b"_received", "attach", b"attach", "received", b"received"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attach", b"attach", "attempt", b"attempt", "client", b"client", "instructions", b"instructions", "locations", b"locations", "more", b"more", "received", b"received", "seq", b"seq", "takeover", b"takeover"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_received", b"_received", "attach", b"attach", "attempt", b"attempt", "client", b"client", "instructions", b"instructions", "locations", b"locations", "more", b"more", "received", b"received", "seq", b"seq", "takeover", b"takeover"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__received: _TypeAlias = _typing.Literal["received"]  # noqa: Y015
+    _WhichOneofArgType__received: _TypeAlias = _typing.Literal["_received", b"_received"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__received) -> _WhichOneofReturnType__received | None: ...
 
 Global___Frame: _TypeAlias = Frame  # noqa: Y015
 
