@@ -21,7 +21,7 @@ from tests.system.programs import STEPS, draw, remote, run
 from tests.system.programs import local as engine
 from tests.system.proxy import Fault, Proxy, at, at_random, until
 
-STRIDE = 1 if os.environ.get("GRADWIRE_EVERY_OFFSET") else 24
+STRIDE = 1 if os.environ.get("GRADWIRE_EVERY_OFFSET") else 32
 """Bytes between the places where the short conversation is cut."""
 CUTS = 550
 
@@ -43,9 +43,9 @@ def test_a_conversation_in_tiny_pieces(server: Local, piece: int):
 
 
 def test_a_long_program_cut_hundreds_of_times(server: Local):
-    program = draw(1, 4500)
+    program = draw(1, 3800)
     want, counts, _ = server.run(lambda *_: run(program, remote()), lambda n: Fault())
-    got, ran, proxy = server.run(lambda *_: run(program, remote()), at_random(2, 300, 1400, CUTS))
+    got, ran, proxy = server.run(lambda *_: run(program, remote()), at_random(2, 300, 1100, CUTS))
     assert proxy.cuts >= 500
     assert got == want == run(program, engine())
     assert ran == counts
