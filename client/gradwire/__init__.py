@@ -23,10 +23,11 @@ from gradwire import types as _types
 from gradwire.autograd.grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from gradwire.errors import OutOfMemoryError
 from gradwire.printing import set_printoptions
-from gradwire.session import Session, connect, current
+from gradwire.session import Session, attach, connect, current
 from gradwire.tensor import Tensor
 from gradwire.types import Size, device, dtype, finfo, iinfo, set_default_dtype
 from gradwire.types import default_dtype as get_default_dtype
+from gradwire.waits import deadline
 from gradwire_proto.errors import LinAlgError
 
 __version__ = metadata.version("gradwire")
@@ -54,9 +55,11 @@ __all__ = [
     "Session",
     "Size",
     "Tensor",
+    "attach",
     "autograd",
     "connect",
     "current",
+    "deadline",
     "device",
     "dtype",
     "enable_grad",

@@ -58,6 +58,20 @@ def target() -> str:
         return _target
 
 
+def disown() -> None:
+    """In a forked process: the server is the parent's, and lives as long as that one does."""
+    global _lock, _process, _target, metrics_url
+    _lock = threading.Lock()
+    if _process is None:
+        return
+    atexit.unregister(_stop)
+    assert _process.stdin is not None and _process.stdout is not None
+    _process.stdin.close()  # the server watches for the last one to close it
+    _process.stdout.close()
+    _process.returncode = 0  # not for this process to wait for
+    _process, _target, metrics_url = None, "", ""
+
+
 def _memory() -> int:
     """Bytes of this machine's memory."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import atexit
 import collections
-import functools
 import itertools
 import os
 import secrets
 import threading
 import time
 import weakref
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import grpc
 import numpy as np
 
-from gradwire import embedded, shared
+from gradwire import embedded, shared, waits
 from gradwire.bulk import Bulk
 from gradwire.errors import OutOfMemoryError
-from gradwire.wire import BACKOFF, SERVICE, Wire, rpc_exception
+from gradwire.wire import BACKOFF, SERVICE, SyncWire, Wire, rpc_exception
 from gradwire_proto.codec import dtype_of
 from gradwire_proto.spec import Spec
 from gradwire_proto.v1 import gradwire_pb2 as pb
@@ -33,12 +32,30 @@ FREE_COUNT = 64
 """Dropped tensors that are told to the server at once."""
 FREE_BYTES = 1 << 20
 """Their bytes, likewise."""
+CLOSED = "this gradwire session is closed"
+DETACHED = "this gradwire session was detached: gradwire.attach() goes on with it"
+FORKED = (
+    "this gradwire session is that of the process this one was forked from, and can't be used here: open another with "
+    "gradwire.connect()"
+)
+STUCK = (
+    "this process was forked from one that uses gRPC, whose support for that is off: start it another way than by "
+    "forking, or without GRPC_ENABLE_FORK_SUPPORT=0"
+)
+_OFF = ("0", "false", "no", "off")
 
 
 class Session:
     """A session on a server. Made by :func:`connect`; a context manager that closes itself."""
 
-    def __init__(self, target: str, device: str, token: str | None, seed: int, timeout: float, reconnect: float):
+    def __init__(
+        self, target: str, device: str, token: str | None, seed: int, timeout: float, reconnect: float,
+        deadline: float | None, sync: bool, key: pb.SessionKey | None = None,
+    ):  # fmt: skip
+        global _used
+        if _stuck:
+            raise RuntimeError(STUCK)
+        _used = True
         self.target = target
         self._channel = grpc.insecure_channel(
             target,
@@ -47,6 +64,9 @@ class Session:
                 ("grpc.max_send_message_length", -1),
                 ("grpc.keepalive_time_ms", 30_000),
                 ("grpc.keepalive_timeout_ms", 10_000),
+                # gRPC would stop asking after two pings without data: of a server that works for minutes on end, and of
+                # one whose machine is gone.
+                ("grpc.http2.max_pings_without_data", 0),
                 # gRPC itself would wait a second, later two minutes, before it connects again; the wire knows better.
                 ("grpc.initial_reconnect_backoff_ms", 100),
                 ("grpc.max_reconnect_backoff_ms", 1000),
@@ -60,19 +80,27 @@ class Session:
                 f"the server at {target} (version {info.version}) speaks protocol versions "
                 f"{list(info.protocol_versions)}; this client speaks {PROTOCOL_VERSION}"
             )
-        opened = self._call(
-            "OpenSession",
-            pb.OpenSessionRequest(protocol_version=PROTOCOL_VERSION, device=device, seed=seed, client="python",
-                                  shared_memory_nonce=shared.nonce(info.shared_memory),
-                                  request_id=secrets.token_bytes(16)),
-            pb.OpenSessionResponse,
-            timeout,
-        )
-        self.id: str = opened.session_id
-        self.device: str = opened.device
-        self.limits = opened.limits
-        self.max_bytes: int = opened.limits.max_bytes
+        nonce = shared.nonce(info.shared_memory)
+        opened: pb.OpenSessionResponse | pb.Attached
+        if key is None:
+            opened = self._call(
+                "OpenSession",
+                pb.OpenSessionRequest(protocol_version=PROTOCOL_VERSION, device=device, seed=seed, client="python",
+                                      shared_memory_nonce=nonce, request_id=secrets.token_bytes(16)),
+                pb.OpenSessionResponse,
+                timeout,
+            )  # fmt: skip
+            key = pb.SessionKey(session_id=opened.session_id, secret=opened.secret)
+            takeover = 0.0
+        else:
+            takeover = timeout
+        self.id: str = key.session_id
         self.closed = False
+        self._why_closed = CLOSED
+        self.sync = sync
+        """Whether every op waits, and raises what is wrong with it."""
+        self.tensors: dict[str, Tensor] = {}
+        """Of an attached session: what :meth:`detach` was told to keep, by name."""
         self.functions: dict[int, Any] = {}
         """Custom functions that are part of a graph, by number."""
         self.raised: Exception | None = None
@@ -84,16 +112,23 @@ class Session:
         """The leaves that require grad, by id."""
         self.last_write = 0
         """When a tensor that a graph may have saved was last written to, as a count of instructions."""
-        self.grad_mode = True
-        """As the server has it."""
-        self._key = pb.SessionKey(session_id=opened.session_id, secret=opened.secret)
-        self.new_id = itertools.count(1).__next__
-        """A fresh tensor id; safe from any thread."""
+        self.grad_mode: bool | None = None if takeover else True
+        """As the server has it; None where that is not known."""
+        self._key = key
         self._dead: collections.deque[int] = collections.deque()
         self._dead_bytes = 0
-        self.wire = Wire(self._channel, self._metadata, self._key, self._call_back, self._drop_function,
-                         reconnect)  # fmt: skip
-        self._segments = shared.Pool(shared.beneath(info.shared_memory, opened.shared_memory), self.wire)
+        self.wire = (SyncWire if sync else Wire)(
+            self._channel, self._metadata, key, self._call_back, self._drop_function, reconnect, deadline, takeover
+        )
+        if takeover:
+            opened = self.wire.attached
+        self.device: str = opened.device
+        self.limits = opened.limits
+        self.max_bytes: int = opened.limits.max_bytes
+        self.new_id = itertools.count(self.wire.attached.highest_id + 1).__next__
+        """A fresh tensor id; safe from any thread."""
+        directory = shared.beneath(info.shared_memory, opened.shared_memory) if nonce else ""
+        self._segments = shared.Pool(directory, self.wire)
         self._bulk = Bulk(self._channel, self._metadata, self._key, reconnect, self.wire.closing)
         _sessions.add(self)
 
@@ -135,7 +170,8 @@ class Session:
 
     def _tell_dead(self) -> None:
         if self.closed:
-            raise RuntimeError("this gradwire session is closed")
+            waits.freeze()
+            raise RuntimeError(self._why_closed)
         dead = self._dead
         if len(dead) >= FREE_COUNT or self._dead_bytes >= FREE_BYTES:
             self._dead_bytes = 0
@@ -265,16 +301,61 @@ class Session:
         """End the session and free what it holds on the server."""
         if self.closed:
             return
-        self.wire.close()
-        self.closed = True
-        if _current_stack and self in _current_stack:
-            _current_stack.remove(self)
+        self._leave(CLOSED)
         try:
             self._call("CloseSession", pb.CloseSessionRequest(key=self._key), pb.CloseSessionResponse, 5.0, wait=False)
         except (RuntimeError, ConnectionError):
             pass  # the server is gone, and the session with it
         self._segments.close()
         self._channel.close()
+
+    def _leave(self, why: str) -> None:
+        self.wire.close()
+        self.closed, self._why_closed = True, why
+        if self in _current_stack:
+            _current_stack.remove(self)
+
+    def detach(self, tensors: Mapping[str, Tensor] | None = None) -> Detached:
+        """Leave the session as it is, for :func:`attach` to go on with: in this process or another, within its lease.
+
+        Args:
+            tensors: what is kept, with the graph behind it, by the names that ``attach(...).tensors`` will know it by.
+                All other tensors are freed, hooks are removed, and custom functions can't be differentiated any more.
+
+        Returns:
+            What ``attach`` wants. Whoever has it has the session: its ``repr`` hides the secret, pickling it does not.
+
+        Raises:
+            RuntimeError and others: a failure since the last time that any was raised. The session goes on.
+        """
+        self.synchronize()
+        with self.wire.lock:
+            keep = self.instruction().keep
+            keep.SetInParent()  # even where it is empty
+            for name, t in (tensors or {}).items():
+                if t._session is not self:
+                    raise RuntimeError(f"'{name}' is a tensor of {t._session!r}, not of the session to detach from")
+                keep.tensors[name] = t._id
+        self.synchronize()
+        self._leave(DETACHED)
+        self._segments.close(leave=True)
+        self._channel.close()
+        return Detached(self.id, self._key.secret, self.target)
+
+    def cancel(self) -> None:
+        """Have the server stop what it was sent, between two ops or two nodes of a graph, from any thread.
+
+        What was not done by then is poisoned: reading it says "cancelled". What it would have written to stays as it
+        was. The session goes on. Ctrl-C does the same while the program waits.
+        """
+        self.wire.cancel()
+
+    def disown(self, why: str) -> None:
+        """Have nothing more to do with a session that goes on elsewhere."""
+        self.closed, self._why_closed = True, why
+        # Threads that are not here may hold them.
+        self.wire.lock = threading.RLock()
+        self._segments = shared.Pool("", self.wire)
 
     def __enter__(self) -> Session:
         return self
@@ -286,15 +367,32 @@ class Session:
         return f"<gradwire.Session {self.id} on {self.target}, device {self.device}{', closed' * self.closed}>"
 
 
+class Detached(NamedTuple):
+    """What :meth:`Session.detach` leaves for :func:`attach`."""
+
+    id: str
+    secret: str
+    target: str
+
+    def __repr__(self) -> str:
+        return f"Detached(id={self.id!r}, secret=..., target={self.target!r})"
+
+
 _sessions: weakref.WeakSet[Session] = weakref.WeakSet()
 _current_stack: list[Session] = []
 _default_lock = threading.Lock()
+_inherited: list[Session] = []
+"""Of the process that this one was forked from: they are not to be torn down here."""
+_used = False
+"""Whether a session was ever opened."""
+_stuck = False
+"""Whether no session can be opened in this process."""
 
 
 def connect(
     target: str | None = None, device: str = "", token: str | None = None, *, seed: int = 0, timeout: float = 30.0,
-    reconnect: float = 60.0,
-) -> Session:
+    reconnect: float = 60.0, deadline: float | None = None, sync: bool = False,
+) -> Session:  # fmt: skip
     """Open a session and make it current.
 
     Args:
@@ -304,6 +402,8 @@ def connect(
         seed: of the session's random numbers; 0 lets the server choose.
         timeout: seconds to wait for the server.
         reconnect: seconds to go on trying after a connection broke.
+        deadline: seconds that any wait may take before it raises TimeoutError; see also :class:`gradwire.deadline`.
+        sync: have every op wait, and raise at the call what only the data can show: slow, for debugging.
 
     Raises:
         ConnectionError: no server answers.
@@ -314,9 +414,42 @@ def connect(
     ...     gradwire.ones(2).sum().item()
     2.0
     """
+    return _begin(target, device, token, seed, timeout, reconnect, deadline, sync)
+
+
+def attach(
+    id: str, secret: str, target: str | None = None, token: str | None = None, *, timeout: float = 30.0,
+    reconnect: float = 60.0, deadline: float | None = None, sync: bool = False,
+) -> Session:  # fmt: skip
+    """Go on with a session that :meth:`Session.detach` left, or whose program died, and make it current.
+
+    A program that still has it is displaced. ``timeout`` is how long to wait for the server, which first finishes the
+    instruction under way; the rest is as for :func:`connect`.
+
+    Raises:
+        ConnectionError: no server answers, or not in time.
+        RuntimeError: there is no such session (any more).
+
+    >>> import gradwire as torch
+    >>> left = torch.connect().detach({"w": torch.ones(2)})
+    >>> with torch.attach(*left) as session:
+    ...     session.tensors["w"].sum().item()
+    2.0
+    """
+    key = pb.SessionKey(session_id=id, secret=secret)
+    session = _begin(target, "", token, 0, timeout, reconnect, deadline, sync, key)
+    from gradwire.tensor import restore
+
+    restore(session, session.wire.attached.kept)
+    return session
+
+
+def _begin(target: str | None, device: str, token: str | None, *rest: Any) -> Session:
     target = target or os.environ.get("GRADWIRE_TARGET") or embedded.target()
-    _close_at_exit()
-    session = Session(target, device, token or os.environ.get("GRADWIRE_TOKEN"), seed, timeout, reconnect)
+    # Sessions end before the embedded server does: what is registered last is called first.
+    atexit.unregister(_close_all)
+    atexit.register(_close_all)
+    session = Session(target, device, token or os.environ.get("GRADWIRE_TOKEN"), *rest)
     _current_stack.append(session)
     return session
 
@@ -330,15 +463,31 @@ def current() -> Session:
     return _current_stack[-1]
 
 
-@functools.cache
-def _close_at_exit() -> None:
-    """Have every session closed when the program ends: before the embedded server is, which was registered earlier."""
+def _close_all() -> None:
+    """End what is left when the program ends."""
+    waits.exiting = True
+    for session in list(_sessions):
+        session.close()
 
-    def close_all() -> None:
-        for session in list(_sessions):
-            session.close()
 
-    atexit.register(close_all)
+def _after_fork() -> None:
+    """In a forked process: leave alone what is its parent's, and be ready for a session of its own.
+
+    gRPC's threads and connections are the parent's, too. It gets over a fork by itself, unless told not to.
+    """
+    global _default_lock, _stuck
+    _stuck = _stuck or (_used and os.environ.get("GRPC_ENABLE_FORK_SUPPORT", "").lower() in _OFF)
+    for session in list(_sessions):
+        session.disown(FORKED)
+        _inherited.append(session)
+    _sessions.clear()
+    _current_stack.clear()
+    _default_lock = threading.Lock()
+    embedded.disown()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 _NUMPY: dict[int, np.dtype[Any]] = {}
@@ -359,4 +508,4 @@ def numpy_dtype(number: int) -> np.dtype[Any]:
     return found
 
 
-__all__ = ["Session", "connect", "current", "numpy_dtype"]
+__all__ = ["Detached", "Session", "attach", "connect", "current", "numpy_dtype"]

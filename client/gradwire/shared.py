@@ -161,12 +161,12 @@ class Pool:
         with self._lock:
             return min((s.frame for s in self._idle if s.frame > acknowledged), default=0)
 
-    def close(self) -> None:
-        """Remove all; the server removes the directory, but it may be gone."""
+    def close(self, leave: bool = False) -> None:
+        """Remove all; the server removes the directory, but it may be gone. Or ``leave`` it for who comes next."""
         with self._lock:
             for s in list(self._all):
                 self._remove(s)
-        if self._directory:
+        if self._directory and not leave:
             with contextlib.suppress(OSError):
                 os.rmdir(self._directory)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 import warnings
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,7 @@ from gradwire.mirror import Node
 from gradwire.types import Size, default_dtype
 from gradwire.types import device as Device
 from gradwire_proto import refusals
+from gradwire_proto.codec import dtype_of
 from gradwire_proto.dtypes import DType
 from gradwire_proto.spec import Spec, spec
 
@@ -476,6 +477,24 @@ class Tensor:
 
     def pin_memory(self) -> Tensor:
         return self
+
+
+def restore(session: Session, kept: Iterable[Any]) -> None:
+    """Give a session, in ``session.tensors``, what the one before it kept."""
+    known: dict[int, Tensor] = {}
+    for k in kept:
+        t = known.get(k.tensor)
+        if t is None:
+            s = spec(tuple(k.spec.shape), dtype_of(k.spec.dtype), tuple(k.strides))
+            node = None if k.leaf else Node(unsure=True)
+            t = known[k.tensor] = Tensor(session, k.tensor, s, k.requires_grad, node)
+            t._storage.used = True  # as far as anybody knows
+            if k.leaf and k.requires_grad:
+                session.leaves[k.tensor] = t
+            if k.has_gradient:
+                own = t._own_node()
+                own.has_grad, own.retains = True, not k.leaf
+        session.tensors[k.name] = t
 
 
 class RemovableHandle:

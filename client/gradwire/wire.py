@@ -10,16 +10,18 @@ until it is told that they came, so every instruction is executed once and every
 from __future__ import annotations
 
 import contextlib
+import math
 import queue
 import random
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import grpc
 
+from gradwire import waits
 from gradwire.errors import OutOfMemoryError, exception
 from gradwire_proto.codec import frame_field
 from gradwire_proto.v1 import gradwire_pb2 as pb
@@ -36,6 +38,8 @@ ACKNOWLEDGE = 8
 """Full frames that share an acknowledgement: each one wakes a thread on either side."""
 BACKOFF = 0.02, 2.0
 """Seconds before a second and, at most, before any later try to reconnect; they double, and are drawn at random."""
+CANCEL_SECONDS = 5.0
+"""What a server gets to answer a Cancel."""
 ATTACH_SECONDS = 10.0
 """What a server gets to answer a stream that attaches."""
 FINAL = frozenset({
@@ -54,6 +58,11 @@ class Wire:
         call_back: runs a callback and returns its answer.
         dropped: is told of custom functions that are not part of any graph any more.
         patience: seconds that reconnecting may take.
+        deadline: seconds that a wait may take, if at all limited.
+        takeover: seconds that taking the session over from another client may take; 0 if it has none but this.
+
+    Raises:
+        RuntimeError, ConnectionError: it can't be taken over.
     """
 
     def __init__(
@@ -64,6 +73,8 @@ class Wire:
         call_back: Callable[[pb.Callback], pb.Answer],
         dropped: Callable[[int], None],
         patience: float,
+        deadline: float | None = None,
+        takeover: float = 0.0,
     ):
         self.channel = channel
         self.key = key
@@ -96,7 +107,22 @@ class Wire:
         self._attempt = 0
         self._progress = True
         """Whether anything came since the stream was last attached to."""
-        self._outbox, self._replies = self._open()
+        self.cancelled = 0
+        """The last frame that was: callbacks for those up to it are not run any more."""
+        self._abandoned: set[int] = set()
+        """Requests that nobody waits for any more."""
+        self._deadline = deadline
+        self._alarm = waits.Alarm(self._ring)
+        self._began, self._due = 0.0, math.inf
+        """When whoever reads began to wait, and when the wait must end."""
+        self._highest_location = 0
+        self.attached = pb.Attached()
+        """What a client that took over was told."""
+        if takeover:
+            self._outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+            self._take_over(takeover)
+        else:
+            self._outbox, self._replies = self._open()
         self._timer = threading.Thread(target=self._flush_late, name="gradwire-flush", daemon=True)
         self._timer.start()
 
@@ -106,7 +132,7 @@ class Wire:
         """The id of a place in the program, told to the server when it is new. Call with ``lock`` held."""
         known = self._locations.get((file, line))
         if known is None:
-            known = self._locations[file, line] = len(self._locations) + 1
+            known = self._locations[file, line] = self._highest_location + len(self._locations) + 1
             self._fresh.append(pb.Location(id=known, file=file, line=line))
         return known
 
@@ -140,9 +166,15 @@ class Wire:
     def relieve(self) -> None:
         """Wait for acknowledgements where too many frames are in flight."""
         if self._seq - self._acknowledged > WINDOW:
-            with self._reading:
-                while self._seq - self._acknowledged > WINDOW // 2:
-                    self._read()
+            try:
+                self._make_room()
+            except KeyboardInterrupt:
+                self._stop()
+                raise
+
+    def _make_room(self) -> None:
+        if self._seq - self._acknowledged > WINDOW:
+            self._read_until(lambda: self._seq - self._acknowledged <= WINDOW // 2)
 
     @property
     def frame(self) -> int:
@@ -157,27 +189,27 @@ class Wire:
     def settle(self, frame: int) -> None:
         """Wait until a frame is done. Call without ``lock`` held."""
         self.flush()
-        with self._reading:
-            while self._acknowledged < frame:
-                self._read()
+        self._read_until(lambda: self._acknowledged >= frame)
 
     def _send(self, more: bool = False) -> None:
         parts = self._parts
         if not parts:
             return
-        self._parts = []
-        self._bytes = 0
         if self._broken is not None:
+            self._parts, self._bytes = [], 0
             raise self._broken
-        self._seq += 1
-        more = more and self._seq % ACKNOWLEDGE != 0
-        head = pb.Frame(seq=self._seq, received=self._received, locations=self._fresh, more=more)
-        self._fresh.clear()
+        seq = self._seq + 1
+        more = more and seq % ACKNOWLEDGE != 0
+        head = pb.Frame(seq=seq, received=self._received, locations=self._fresh, more=more)
         # A message is its fields one after the other, so instructions encoded earlier just follow.
         fields = [p if type(p) is bytes else frame_field(p) for p in parts]
         data = b"".join([head.SerializeToString(), *fields])
-        self._unacknowledged.append((self._seq, data))
-        self._outbox.put(data)
+        # Ctrl-C may strike after any call: a frame has its number, is kept and sent, or none of these.
+        self._seq, self._parts, self._fresh, self._bytes = seq, [], [], 0
+        try:
+            self._unacknowledged.append((seq, data))
+        finally:
+            self._outbox.put(data)
         time.sleep(0)  # hands the interpreter to the thread that sends: else it waits for up to a switch interval
 
     def _flush_late(self) -> None:
@@ -216,18 +248,90 @@ class Wire:
         Raises:
             RuntimeError and others: what the server answered instead, or an earlier instruction's failure.
             ConnectionError: the connection broke, and could not be made again.
+            TimeoutError: the deadline passed. The session goes on.
+            KeyboardInterrupt: Ctrl-C; the server was told to stop the work.
         """
-        self.flush()
-        with self._reading:
-            while request not in self._arrived:
-                self._read()
+        try:
+            with self.lock:
+                self._send()
+            self._make_room()
+            self._read_until(lambda: request in self._arrived)
             reply = self._arrived.pop(request)
-            late, self._late = self._late, None
+        except BaseException as e:
+            self._abandon(request)
+            if isinstance(e, KeyboardInterrupt):
+                self._stop()
+            raise
+        late, self._late = self._late, None
         if reply.WhichOneof("kind") == "error":
             raise exception(reply.error)
         if late is not None:
             raise late
         return reply
+
+    def _abandon(self, request: int) -> None:
+        """Drop the answer to a request, come or to come."""
+        self._abandoned.add(request)
+        if self._arrived.pop(request, None) is not None:
+            self._abandoned.discard(request)
+
+    def _read_until(self, done: Callable[[], bool]) -> None:
+        """Take replies until it is so, or another thread has. Call without ``lock`` held."""
+        began, due = time.monotonic(), waits.due(self._deadline)
+        with self._reading if due == math.inf else self._reading_by(began, due):
+            before = self._began, self._due
+            guarded = self._alarm.guard()
+            try:
+                self._expect(began, due)
+                while not done():
+                    self._read()
+            finally:
+                self._expect(*before)
+                if guarded:
+                    self._alarm.unguard()
+
+    @contextlib.contextmanager
+    def _reading_by(self, began: float, due: float) -> Iterator[None]:
+        if not self._reading.acquire(timeout=max(due - began, 0.0)):
+            raise overdue(began)
+        try:
+            yield
+        finally:
+            self._reading.release()
+
+    def _expect(self, began: float, due: float) -> None:
+        self._began, self._due = began, due
+        self._alarm.set(due)
+
+    def _ring(self) -> None:
+        if self._alarm.pressed or time.monotonic() >= self._due:
+            self._restart()
+
+    def _restart(self) -> None:
+        """End the stream so that whoever reads comes back; another one takes its place at once."""
+        self._progress = True
+        self._newest.cancel()
+
+    def _stop(self) -> None:
+        """Ctrl-C in a wait."""
+        self._restart()  # gRPC may have had a reply in its hands
+        self.cancel()
+
+    def cancel(self) -> None:
+        """Have the server stop the work that it was sent. What follows is done as ever."""
+        with contextlib.suppress(ConnectionError), self.lock:
+            self.add().free.SetInParent()  # so that there is a frame, which is acknowledged at once
+            self._send()
+            self.cancelled = self._seq
+        call = self.channel.unary_unary(f"{SERVICE}Cancel", pb.CancelRequest.SerializeToString)
+        guarded = self._alarm.guard()
+        try:
+            call(pb.CancelRequest(key=self.key, last_seq=self.cancelled), CANCEL_SECONDS, self._metadata)
+        except (grpc.RpcError, ValueError):
+            pass  # the server is not there, or the channel closed
+        finally:
+            if guarded:
+                self._alarm.unguard()
 
     def _read(self) -> None:
         """Take one reply, from a new connection where the old one broke. Call with ``_reading`` held."""
@@ -263,37 +367,52 @@ class Wire:
         if kind == "callback":
             answer = pb.Answer(callback=reply.callback.id, error="the client's code was interrupted")
             try:
-                answer = self._call_back(reply.callback)
+                if self._acknowledged >= self.cancelled:
+                    answer = self._run_callback(reply.callback)
             finally:  # or the server would wait for ever
                 with self.lock:
                     self.add().answer.CopyFrom(answer)
                     self._send()
             return
         body = getattr(reply, kind)
-        if body.request:
+        if body.request in self._abandoned:
+            self._abandoned.discard(body.request)
+        elif body.request:
             self._arrived[body.request] = reply
         elif self._late is None:
             self._late = exception(reply.error)
 
+    def _run_callback(self, m: pb.Callback) -> pb.Answer:
+        """Run code of the program's, where Ctrl-C does what it does anywhere."""
+        if not self._alarm.guarding():
+            return self._call_back(m)
+        self._alarm.unguard()
+        try:
+            return self._call_back(m)
+        finally:
+            self._alarm.guard()
+
     # ---- the connection ----
 
-    def _open(self) -> tuple[queue.SimpleQueue[bytes | None], Any]:
+    def _open(self, takeover: bool = False) -> tuple[queue.SimpleQueue[bytes | None], Any]:
         """Begin a stream: where its frames go, and its replies. The first frame attaches it to the session."""
         self._attempt += 1
         outbox: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        first = pb.Frame(attach=self.key, received=self._received, client=self._client, attempt=self._attempt)
+        first = pb.Frame(attach=self.key, received=self._received, client=self._client, attempt=self._attempt,
+                         takeover=takeover)  # fmt: skip
         outbox.put(first.SerializeToString())
         self._attached = time.monotonic()
         replies = self.channel.stream_stream(f"{SERVICE}Stream")(iter(outbox.get, None), metadata=self._metadata)
+        self._newest = replies
         replies.add_callback(self._wake.set)
         return outbox, replies
 
-    def _attach(self, seconds: float) -> None:
+    def _attach(self, seconds: float, takeover: bool = False) -> None:
         """Take the place of a broken stream, and send again what the server does not have.
 
         The lock is not held while the server is waited for: other threads go on adding instructions.
         """
-        outbox, replies = self._open()
+        outbox, replies = self._open(takeover)
         slow = threading.Timer(seconds, replies.cancel)
         slow.start()
         try:
@@ -304,6 +423,11 @@ class Wire:
             raise
         finally:
             slow.cancel()
+        if takeover:
+            self.attached = reply.attached
+            self._seq = self._acknowledged = reply.attached.last_seq
+            self._received = reply.attached.last_reply
+            self._highest_location = reply.attached.highest_location
         with self.lock:
             for seq, data in self._unacknowledged:
                 if seq > reply.attached.last_seq:
@@ -313,6 +437,21 @@ class Wire:
             if self.closing.is_set():
                 outbox.put(None)
         self._take(reply)
+
+    def _take_over(self, seconds: float) -> None:
+        """Begin a stream in place of another client's."""
+        end = time.monotonic() + seconds
+        while True:
+            try:
+                self._attach(max(end - time.monotonic(), 0.0), takeover=True)
+                return
+            except (grpc.RpcError, StopIteration) as e:
+                code = e.code() if isinstance(e, grpc.Call) else None
+                if code in FINAL:
+                    raise rpc_exception(e) from None
+                if time.monotonic() >= end:
+                    raise ConnectionError(f"the server does not hand the session over within {seconds} s") from None
+            time.sleep(BACKOFF[0])
 
     def _reconnect(self, broken: Exception, wanted: bool = True) -> None:
         """Attach again, or where nobody waits for it (not ``wanted``), try to. Call with ``_reading`` held.
@@ -326,13 +465,19 @@ class Wire:
             self._progress = False
         while True:
             code = broken.code() if isinstance(broken, grpc.Call) else None
-            left = self._end - time.monotonic()
+            now = time.monotonic()
+            if self._alarm.pressed:
+                raise KeyboardInterrupt
+            if now >= self._due:
+                raise overdue(self._began)
+            left = self._end - now
             if self.closing.is_set() or code in FINAL or left <= 0:
                 self._outbox.put(None)
                 if not wanted and not (self.closing.is_set() or code in FINAL):
                     self._progress = True  # it may be there again by the time that somebody waits
                     return
                 if self.closing.is_set():
+                    waits.freeze()
                     why = "the session was closed"
                 elif code is grpc.StatusCode.CANCELLED:
                     why = f"no answer within {self._patience} s"
@@ -341,11 +486,11 @@ class Wire:
                 self._broken = ConnectionError(f"the connection to the gradwire server is lost: {why}")
                 raise self._broken from None
             if not at_once:
-                self.closing.wait(random.uniform(self._pause / 2, self._pause))
+                self.closing.wait(min(random.uniform(self._pause / 2, self._pause), self._due - now))
                 self._pause = min(2 * self._pause, BACKOFF[1])
             at_once = False
             try:
-                self._attach(min(left, ATTACH_SECONDS))
+                self._attach(min(left, ATTACH_SECONDS, self._due - now))
                 return
             except (grpc.RpcError, StopIteration) as e:
                 broken = e
@@ -361,7 +506,23 @@ class Wire:
                 self._send()
             self.closing.set()
             self._wake.set()
+            self._alarm.stop()
             self._outbox.put(None)
+
+
+class SyncWire(Wire):
+    """Waits for every op, so that what goes wrong is raised where it was called."""
+
+    def relieve(self) -> None:
+        request = self.request()
+        with self.lock:
+            self.add().synchronize.request = request
+        self.wait(request)
+
+
+def overdue(began: float) -> TimeoutError:
+    """What a wait that began then raises when its deadline has passed."""
+    return TimeoutError(f"no answer from the gradwire server by the deadline, {time.monotonic() - began:.3g} s on")
 
 
 def rpc_exception(e: grpc.RpcError) -> Exception:

@@ -428,12 +428,16 @@ class Session:
 
     def fail(self, e: BaseException, request: int = 0) -> None:
         """Answer with an error."""
+        cause = self.explain(e)
         error = pb.Error()
-        error.CopyFrom(self.explain(e))
+        error.CopyFrom(cause)
         error.request = request
-        if self.brake.cancelled and not request:
+        if request:
+            if self._first_error is cause:
+                self._first_error = None  # told now
+        elif self.brake.cancelled:
             return  # whoever cancelled knows
-        if self._first_error is None:
+        elif self._first_error is None:
             self._first_error = error
         self.reply(error=error)
 

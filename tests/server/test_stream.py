@@ -363,6 +363,13 @@ def test_synchronize_tells_the_first_error(raw):
     assert raw.reply("done").request == 2
 
 
+def test_synchronize_does_not_tell_what_was_told(raw):
+    raw.send(apply("nothing", results=(1,)), apply("exp", 1, results=(2,)))
+    assert "no op is called 'nothing'" in raw.error(2).message
+    raw.send(pb.Instruction(synchronize=pb.Synchronize(request=1)))
+    assert raw.reply("done").request == 1
+
+
 def test_freed_memory_is_given_back(raw, service):
     session = service.sessions[raw.key.session_id]
     raw.send(put(1, np.zeros(1000)), pb.Instruction(free=pb.Free(tensors=[1, 1, 12345])))

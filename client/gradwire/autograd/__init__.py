@@ -54,7 +54,7 @@ def backward(tensors: Several, grad_tensors: Any = None, retain_graph: bool | No
     session = roots[0]._session
     walk = Walk([_node(t) for t in roots], session.last_write)
     keep = create_graph if retain_graph is None else retain_graph
-    must_wait = walk.must_wait or bool(session.hooks)
+    must_wait = walk.must_wait or session.sync or bool(session.hooks)
     request = session.wire.request() if must_wait else 0
     with session.wire.lock:
         instruction = session.instruction()
@@ -72,7 +72,8 @@ def backward(tensors: Several, grad_tensors: Any = None, retain_graph: bool | No
         if node.leaf or node.retains or only is not None:
             node.has_grad = True
             node.unsure = node.unsure or guess
-            node.replaced += create_graph or node.retains
+            # After a cancelled backward the gradient that is known may be its error.
+            node.replaced += bool(create_graph or node.retains or session.wire.cancelled)
     if request:
         try:
             _wait(session, request)
@@ -116,7 +117,7 @@ def grad(outputs: Several, inputs: Several, grad_outputs: Any = None, retain_gra
     session = outs[0]._session
     walk = Walk([_node(t) for t in outs], session.last_write)
     nodes = [_node(t) for t in ins]
-    must_wait = walk.must_wait or bool(session.hooks) or any(n not in walk.reached for n in nodes)
+    must_wait = walk.must_wait or session.sync or bool(session.hooks) or any(n not in walk.reached for n in nodes)
     request = session.wire.request() if must_wait else 0
     keep = create_graph if retain_graph is None else retain_graph
     node = Node((*walk.reached, *(_node(g) for g in grads if g is not None and g._grad_flag is not False)),
