@@ -129,7 +129,7 @@ class Session:
         """A fresh tensor id; safe from any thread."""
         directory = shared.beneath(info.shared_memory, opened.shared_memory) if nonce else ""
         self._segments = shared.Pool(directory, self.wire)
-        self._bulk = Bulk(self._channel, self._metadata, self._key, reconnect, self.wire.closing)
+        self._bulk = Bulk(self._channel, self._metadata, self._key, reconnect, self.wire.closing, deadline)
         _sessions.add(self)
 
     def _call(self, name: str, request: Any, response: Any, timeout: float, wait: bool = True) -> Any:
@@ -202,7 +202,7 @@ class Session:
     def _put_bulk(self, i: int, array: np.ndarray[Any, Any], s: Spec, requires_grad: bool) -> None:
         with self._segments.lend(s.nbytes) as segment:
             if segment is None:
-                self._bulk.upload(i, np.asarray(array, order="C").reshape(-1).view(np.uint8).data)
+                self._upload(i, np.asarray(array, order="C").reshape(-1).view(np.uint8).data)
             else:
                 segment.fill(array)
             with self.wire.lock:
@@ -212,6 +212,15 @@ class Session:
                 else:
                     put.segment = segment.name
                     segment.frame = self.wire.frame
+
+    def _upload(self, i: int, data: memoryview) -> None:
+        try:
+            self._bulk.upload(i, data)
+        except BaseException:
+            with self.wire.lock:
+                if not self.closed:
+                    self.instruction().free.uploads.append(i)
+            raise
 
     def get(self, i: int, nbytes: int) -> np.ndarray[Any, Any]:
         """A tensor's contents: waits for all that leads to it.
@@ -311,6 +320,7 @@ class Session:
 
     def _leave(self, why: str) -> None:
         self.wire.close()
+        self._bulk.close()
         self.closed, self._why_closed = True, why
         if self in _current_stack:
             _current_stack.remove(self)
@@ -445,11 +455,16 @@ def attach(
 
 
 def _begin(target: str | None, device: str, token: str | None, *rest: Any) -> Session:
+    waits.freeze()
     target = target or os.environ.get("GRADWIRE_TARGET") or embedded.target()
     # Sessions end before the embedded server does: what is registered last is called first.
     atexit.unregister(_close_all)
     atexit.register(_close_all)
-    session = Session(target, device, token or os.environ.get("GRADWIRE_TOKEN"), *rest)
+    try:
+        session = Session(target, device, token or os.environ.get("GRADWIRE_TOKEN"), *rest)
+    except Exception:
+        waits.freeze()
+        raise
     _current_stack.append(session)
     return session
 

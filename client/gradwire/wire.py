@@ -197,6 +197,7 @@ class Wire:
             return
         if self._broken is not None:
             self._parts, self._bytes = [], 0
+            waits.freeze()
             raise self._broken
         seq = self._seq + 1
         more = more and seq % ACKNOWLEDGE != 0
@@ -278,17 +279,26 @@ class Wire:
     def _read_until(self, done: Callable[[], bool]) -> None:
         """Take replies until it is so, or another thread has. Call without ``lock`` held."""
         began, due = time.monotonic(), waits.due(self._deadline)
-        with self._reading if due == math.inf else self._reading_by(began, due):
-            before = self._began, self._due
-            guarded = self._alarm.guard()
-            try:
-                self._expect(began, due)
-                while not done():
-                    self._read()
-            finally:
-                self._expect(*before)
-                if guarded:
-                    self._alarm.unguard()
+        try:
+            with self._reading if due == math.inf else self._reading_by(began, due):
+                self._read_guarded(done, began, due)
+        except Exception:
+            waits.freeze()
+            raise
+
+    def _read_guarded(self, done: Callable[[], bool], began: float, due: float) -> None:
+        before = self._began, self._due
+        guarded = self._alarm.guard()
+        try:
+            self._began, self._due = began, due
+            self._alarm.set(due)
+            while not done():
+                self._read()
+        finally:
+            self._began, self._due = before
+            self._alarm.set(self._due)
+            if guarded:
+                self._alarm.unguard()
 
     @contextlib.contextmanager
     def _reading_by(self, began: float, due: float) -> Iterator[None]:
@@ -298,10 +308,6 @@ class Wire:
             yield
         finally:
             self._reading.release()
-
-    def _expect(self, began: float, due: float) -> None:
-        self._began, self._due = began, due
-        self._alarm.set(due)
 
     def _ring(self) -> None:
         if self._alarm.pressed or time.monotonic() >= self._due:
@@ -477,7 +483,6 @@ class Wire:
                     self._progress = True  # it may be there again by the time that somebody waits
                     return
                 if self.closing.is_set():
-                    waits.freeze()
                     why = "the session was closed"
                 elif code is grpc.StatusCode.CANCELLED:
                     why = f"no answer within {self._patience} s"

@@ -75,6 +75,8 @@ def _free(s: Session, m: pb.Free) -> None:
         drop(i, None)
     for i in m.downloads:
         s.transfers.end_download(i)
+    for i in m.uploads:
+        s.transfers.end_upload(i)
 
 
 def _set_grad_mode(s: Session, m: pb.SetGradMode) -> None:

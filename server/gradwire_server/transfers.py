@@ -174,6 +174,11 @@ class Transfers:
             raise ValueError(f"download {key} is unknown in this session")
         return found
 
+    def end_upload(self, number: int) -> None:
+        with self._lock:
+            found = self._uploads.pop(number, None)
+            self._reserved -= 0 if found is None else len(found.end())
+
     def end_download(self, key: int) -> None:
         with self._lock:
             found = self._downloads.pop(key, None)

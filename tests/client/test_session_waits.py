@@ -11,8 +11,10 @@ import pytest
 
 import gradwire as torch
 from gradwire import waits
+from gradwire_server import transfers
 from gradwire_server.metrics import Metrics
 from gradwire_server.service import Service, serve
+from gradwire_server.transfers import Upload
 from tests.server.conftest import LIMITS
 from tests.server.gate import Gate
 
@@ -40,6 +42,28 @@ def gate(session, served):
     made.open.set()
 
 
+class HeldUp(Upload):
+    """One whose bytes have to wait."""
+
+    __slots__ = ()
+    reached, open = threading.Event(), threading.Event()
+
+    def write(self, turn, data):
+        self.reached.set()
+        assert self.open.wait(20)
+        super().write(turn, data)
+
+
+@pytest.fixture
+def held_up(monkeypatch):
+    """What holds up uploads."""
+    monkeypatch.setattr(transfers, "Upload", HeldUp)
+    yield HeldUp
+    HeldUp.open.set()
+    HeldUp.reached.clear()
+    HeldUp.open.clear()
+
+
 @pytest.fixture
 def interrupt():
     """Have Ctrl-C pressed when this thread waits for the server."""
@@ -48,7 +72,7 @@ def interrupt():
 
     def press(reached: threading.Event) -> None:
         assert reached.wait(20)
-        while "_read" not in functions(me):
+        while not {"_read", "_go_on"}.intersection(functions(me)):
             time.sleep(0.001)
         os.kill(os.getpid(), signal.SIGINT)
 
@@ -152,6 +176,16 @@ def test_ctrl_c_in_a_value_that_a_hook_waits_for(session, gate, interrupt):
     assert x.grad.tolist() == [2.0, 2.0]
 
 
+def test_ctrl_c_in_an_upload(session, held_up, interrupt, served):
+    interrupt(held_up.reached)
+    with pytest.raises(KeyboardInterrupt):
+        torch.ones(100_000) + torch.tensor([1.0] * 100_000)
+    held_up.open.set()
+    session.synchronize()
+    assert not served[0].sessions[session.id].transfers._uploads
+    assert torch.tensor([1.0] * 100_000).sum().item() == 100_000
+
+
 def test_another_thread_may_cancel(session, gate):
     y = torch.ones(1).exp()
     z = y * 2
@@ -221,6 +255,16 @@ def test_an_answer_in_time(session):
             assert torch.ones(2).sum().item() == 2.0
 
 
+def test_a_deadline_in_an_upload(session, held_up, served):
+    late = pytest.raises(TimeoutError, match="no answer from the gradwire server by the deadline")
+    with late, torch.deadline(0.05):
+        torch.tensor([1.0] * 100_000)
+    held_up.open.set()
+    session.synchronize()
+    assert not served[0].sessions[session.id].transfers._uploads
+    assert torch.tensor([1.0] * 100_000).sum().item() == 100_000
+
+
 def test_a_deadline_while_another_thread_reads(session, gate):
     y = torch.ones(2).exp()
     seen = []
@@ -252,8 +296,8 @@ def test_a_late_answer_beside_the_stream_is_freed(session, gate, served):
     gate.open.set()
     session.synchronize()
     session.synchronize()
-    transfers = served[0].sessions[session.id].transfers
-    assert not transfers._downloads
+    kept = served[0].sessions[session.id].transfers
+    assert not kept._downloads
 
 
 def test_a_backward_past_the_deadline_is_done_all_the_same(session, gate):

@@ -43,10 +43,15 @@ def test_python(tmp_path: Path):
     assert "-18.,  12.,  30." in said
 
 
+def test_a_session_moves(tmp_path: Path):
+    said = run(EXAMPLES[0].replace("range(300)", "range(1)") + EXAMPLES[1], tmp_path)
+    assert said.splitlines()[-1].startswith("tensor([27., 12., 75.], grad_fn=<")
+
+
 def test_any_language(tmp_path: Path, address: str):
     contract = ROOT / "proto/gradwire_proto/v1"
     protoc = [sys.executable, "-m", "grpc_tools.protoc", f"-I{contract}", "--python_out=.", "--grpc_python_out=."]
     subprocess.run([*protoc, "gradwire.proto"], cwd=tmp_path, check=True)
-    assert "import gradwire\n" not in EXAMPLES[1]
-    assert ADDRESS in EXAMPLES[1]
-    assert run(EXAMPLES[1].replace(ADDRESS, address), tmp_path) == "(27.0, 12.0, 75.0)\n"
+    assert "import gradwire\n" not in EXAMPLES[2]
+    assert ADDRESS in EXAMPLES[2]
+    assert run(EXAMPLES[2].replace(ADDRESS, address), tmp_path) == "(27.0, 12.0, 75.0)\n"

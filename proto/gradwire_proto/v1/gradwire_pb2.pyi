@@ -886,21 +886,27 @@ class Free(_message.Message):
 
     TENSORS_FIELD_NUMBER: _builtins.int
     DOWNLOADS_FIELD_NUMBER: _builtins.int
+    UPLOADS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def tensors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     @_builtins.property
     def downloads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Downloads that are complete."""
+        """Downloads that are complete, or given up."""
+
+    @_builtins.property
+    def uploads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Uploads that are given up: no Put will refer to them."""
 
     def __init__(
         self,
         *,
         tensors: _abc.Iterable[_builtins.int] | None = ...,
         downloads: _abc.Iterable[_builtins.int] | None = ...,
+        uploads: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["downloads", b"downloads", "tensors", b"tensors"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["downloads", b"downloads", "tensors", b"tensors", "uploads", b"uploads"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
