@@ -11,6 +11,10 @@ With no server named the first call starts one; :func:`connect` names one.
 
 from __future__ import annotations
 
+from gradwire import forks as _forks
+
+# isort: split
+
 import importlib
 import math
 import sys

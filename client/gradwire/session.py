@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import grpc
 import numpy as np
 
-from gradwire import embedded, shared, waits
+from gradwire import embedded, forks, shared, waits
 from gradwire.bulk import Bulk
 from gradwire.errors import OutOfMemoryError
 from gradwire.wire import BACKOFF, SERVICE, SyncWire, Wire, rpc_exception
@@ -42,7 +42,6 @@ STUCK = (
     "this process was forked from one that uses gRPC, whose support for that is off: start it another way than by "
     "forking, or without GRPC_ENABLE_FORK_SUPPORT=0"
 )
-_OFF = ("0", "false", "no", "off")
 
 
 class Session:
@@ -488,10 +487,10 @@ def _close_all() -> None:
 def _after_fork() -> None:
     """In a forked process: leave alone what is its parent's, and be ready for a session of its own.
 
-    gRPC's threads and connections are the parent's, too. It gets over a fork by itself, unless told not to.
+    gRPC's threads and connections are the parent's, too; see :mod:`gradwire.forks`.
     """
     global _default_lock, _stuck
-    _stuck = _stuck or (_used and os.environ.get("GRPC_ENABLE_FORK_SUPPORT", "").lower() in _OFF)
+    _stuck = _stuck or (_used and not forks.supported())
     for session in list(_sessions):
         session.disown(FORKED)
         _inherited.append(session)
