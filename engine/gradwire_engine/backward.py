@@ -231,7 +231,7 @@ def _timed(engine: Engine, node: Node, grads: list[Any], create_graph: bool) -> 
         return node.run(grads, create_graph)  # its ops are timed one by one
     began = perf_counter_ns()
     made = node.run(grads, False)
-    engine.times.setdefault((node.op.name, "backward"), []).append(perf_counter_ns() - began)
+    engine.timer(node.op.name, "backward").append(perf_counter_ns() - began)
     return made
 
 

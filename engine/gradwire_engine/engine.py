@@ -10,15 +10,19 @@ import numpy as np
 
 from gradwire_engine import backend
 from gradwire_engine.backend import DTYPE, NUMPY_DTYPE
+from gradwire_engine.case import Case, Key
+from gradwire_engine.case import key as case_key
 from gradwire_engine.functional import run_kernel
-from gradwire_engine.graph import CopySlices, FunctionNode, OpNode, accumulator, adopt, history
-from gradwire_engine.registry import KERNELS, RULES
+from gradwire_engine.graph import CopySlices, FunctionNode, OpNode, accumulator, adopt, history, pack
 from gradwire_engine.tensor import Meter, Tensor
 from gradwire_proto import refusals
 from gradwire_proto.catalog import CATALOG
-from gradwire_proto.catalog.declare import Inferred, Op
+from gradwire_proto.catalog.declare import Op
 from gradwire_proto.dtypes import Category, DType
-from gradwire_proto.spec import Spec, spec
+from gradwire_proto.spec import spec
+
+MOST_CASES = 4096
+"""Cases that an engine remembers."""
 
 
 class Engine:
@@ -48,7 +52,9 @@ class Engine:
         self.halt: str | None = None
         """Why a backward pass is to end before its next node; set from any thread."""
         self.times: dict[tuple[str, str], list[int]] = {}
-        """Nanoseconds of each kernel run, by op and phase, until the owner takes them."""
+        """Nanoseconds of each kernel run, by op and phase: see :meth:`timer`."""
+        self._cases: dict[Key, Case] = {}
+        self._ndarray = self.xp.ndarray
         self.call_function: Callable[..., list[Tensor | None]] = _no_client
         """Runs a custom function's backward in the client: node, gradients, create_graph."""
         self.function_dropped: Callable[[int], None] = lambda function: None
@@ -91,53 +97,49 @@ class Engine:
             RuntimeError, IndexError, TypeError, ValueError: what the meta rule or the kernel finds wrong.
             MemoryError: the results would pass the session's limit; nothing was allocated.
         """
-        specs: list[Any] = []
-        extra = 0  # bytes by which tensors are larger than their memory: a kernel may have to write them out
-        for v in values:
-            if type(v) is Tensor:
-                s = v.spec
-                specs.append(s)
-                if s.nbytes > v.storage.nbytes:
-                    extra += s.nbytes
-            elif type(v) is tuple:
-                specs.append(_spec(v))
-                extra += sum(x.spec.nbytes for x in v if type(x) is Tensor and x.spec.nbytes > x.storage.nbytes)
-            else:
-                specs.append(v)
-        inferred = op.infer(specs)
+        return self.run(self.case(op, [v.spec if type(v) is Tensor else _spec(v) for v in values]), values)
+
+    def case(self, op: Op, specs: list[Any]) -> Case:
+        """What is known of calls with these arguments, tensors given as their specs; raises as :meth:`apply`."""
+        key = case_key(op, specs)
+        found = self._cases.get(key)
+        if found is None:
+            if len(self._cases) >= MOST_CASES:
+                self._cases.clear()
+            found = self._cases[key] = Case(self, op, specs)
+        return found
+
+    def run(self, case: Case, values: list[Any]) -> list[Tensor]:
+        """As :meth:`apply`, of values that are of this case."""
+        op = case.op
         if op.writes:
-            return self._write(op, values, specs, inferred)
+            return self._write(case, values)
         if op.view_of is not None:
-            made = self._run(op, self._arrays(op, values, inferred), inferred)
-            return self._views(op, values, specs, inferred, made)
-        self.meter.check(inferred.nbytes + extra)
-        made = self._run(op, self._arrays(op, values, inferred), inferred)
-        results = [Tensor(self, a, s) for a, s in zip(made, inferred.results, strict=True)]
+            return self._views(case, values)
+        meter = self.meter
+        if meter.used + case.need > meter.limit:
+            meter.check(case.need)
+        args = self._arrays(case, values)
+        made = self._call(case, args)
+        if case.clean:
+            if type(made) is not self._ndarray:
+                made = self.xp.asarray(made)  # NumPy's 0-d results are scalars
+            results = [Tensor(self, made, case.results[0])]
+        else:
+            results = [Tensor(self, a, s) for a, s in zip(self._tidy(case, made, args), case.results, strict=True)]
         if self.grad_enabled and op.differentiable:
-            self._record(op, values, specs, inferred, results)
+            self._record(case, values, results)
         return results
 
-    def _arrays(self, op: Op, values: list[Any], inferred: Inferred) -> list[Any]:
+    def _arrays(self, case: Case, values: list[Any]) -> list[Any]:
         """The kernel's arguments: tensors as arrays, of the type in which the op computes where it has one."""
-        compute = inferred.compute
-        if compute is None:
-            return [
-                v.array if type(v) is Tensor
-                else [x.array if type(x) is Tensor else x for x in v] if type(v) is tuple
-                else v
-                for v in values
-            ]  # fmt: skip
-        want = NUMPY_DTYPE[compute]
-        out = []
-        for v, p in zip(values, op.params, strict=True):
-            if type(v) is Tensor:
-                a = v.array
-                out.append(a if a.dtype is want or a.dtype == want else a.astype(want))
-            elif p.is_tensor and v is not None:
-                out.append(self.number(v, compute))
-            else:
-                out.append(v)
-        return out
+        args = case.args.copy()
+        for i, cast in case.holes:
+            a = values[i].array
+            args[i] = a if cast is None else a.astype(cast)
+        for i in case.lists:
+            args[i] = [x.array if type(x) is Tensor else x for x in values[i]]
+        return args
 
     def number(self, v: Any, compute: DType) -> Any:
         """A Python number as a 0-d array: integers wrap as in C, as torch has it."""
@@ -145,61 +147,58 @@ class Engine:
             return NUMPY_DTYPE[compute].type(v)
         return self.xp.asarray(v).astype(NUMPY_DTYPE[compute])
 
-    def _run(self, op: Op, arrays: list[Any], inferred: Inferred, out: Any = None) -> list[Any]:
-        """The kernel's results as arrays of the inferred shapes and types, timed."""
-        k = KERNELS[op.name]
-        if not k.spec and not k.rng and out is None:
-            began = perf_counter_ns()
-            made = k.run(self.xp, *arrays)
-            took = perf_counter_ns() - began
-        else:
-            kwargs: dict[str, Any] = {}
-            if k.spec:
-                several = op.returns_list or len(inferred.results) != 1
-                kwargs["spec"] = inferred.results if several else inferred.results[0]
-            if k.rng:
-                kwargs["rng"] = self.rng
-            if out is not None:
-                kwargs["out"] = out
-            began = perf_counter_ns()
-            made = k.run(self.xp, *arrays, **kwargs)
-            took = perf_counter_ns() - began
-        key = (op.name, self.phase)
-        times = self.times.get(key)
+    def timer(self, op: str, phase: str) -> list[int]:
+        """Where the nanoseconds of an op's runs go: a list to append to, which the owner empties now and then."""
+        times = self.times.get((op, phase))
         if times is None:
-            self.times[key] = [took]
-        else:
-            times.append(took)
+            times = self.times[op, phase] = []
+        return times
+
+    def _call(self, case: Case, args: list[Any], out: Any = None) -> Any:
+        """What the kernel makes, timed."""
+        kernel, kwargs = case.kernel, case.kwargs
+        if kernel.rng:
+            kwargs = {**kwargs, "rng": self.rng}
         if out is not None:
-            return []
+            kwargs = {**kwargs, "out": out}
+        times = case.times if self.phase == "forward" else self.timer(case.base.name, self.phase)
+        began = perf_counter_ns()
+        made = kernel.run(self.xp, *args, **kwargs)
+        times.append(perf_counter_ns() - began)
+        return made
+
+    def _tidy(self, case: Case, made: Any, args: list[Any]) -> list[Any]:
+        """A kernel's results as arrays of the inferred shapes and types."""
         if type(made) not in (tuple, list):
             made = (made,)
-        if op.view_of is not None:
-            return list(made)
         results = []
-        ndarray = self.xp.ndarray
-        for a, s in zip(made, inferred.results, strict=False):
-            if type(a) is not ndarray:
+        clean = len(case.made) == 1 and not case.lists
+        for a, s in zip(made, case.made, strict=False):
+            if type(a) is not self._ndarray:
                 a = self.xp.asarray(a)
             want = NUMPY_DTYPE[s.dtype]
             if a.dtype is not want and a.dtype != want:
-                a = a.astype(want)
+                a, clean = a.astype(want), False
             # A result that is not dense, or is a window on other memory, would break what specs promise.
-            if not a.flags.c_contiguous or _shares(a, arrays):
-                a = a.copy(order="C")
+            if not a.flags.c_contiguous or _shares(a, args):
+                a, clean = a.copy(order="C"), False
             if a.shape != s.shape:
-                raise RuntimeError(f"{op.name}: the kernel made shape {a.shape}, its meta rule said {s.shape}")
+                raise RuntimeError(f"{case.op.name}: the kernel made shape {a.shape}, its meta rule said {s.shape}")
             results.append(a)
+        case.clean = clean
         return results
 
-    def _views(self, op: Op, values: list[Any], specs: list[Any], inferred: Inferred, made: list[Any]) -> list[Tensor]:
+    def _views(self, case: Case, values: list[Any]) -> list[Tensor]:
+        op = case.op
         where = op.view_of
         assert where is not None
         source: Tensor = values[where]
-        results = [Tensor(self, a, s, source.storage) for a, s in zip(made, inferred.results, strict=True)]
+        made = self._call(case, self._arrays(case, values))
+        if type(made) not in (tuple, list):
+            made = (made,)
+        results = [Tensor(self, a, s, source.storage) for a, s in zip(made, case.results, strict=True)]
         if not op.differentiable:
             return results
-        source_edge_needed = self.grad_enabled
         base = source.base or source
         plain = tuple(None if i == where else v for i, v in enumerate(values))
         for nr, r in enumerate(results):
@@ -209,99 +208,78 @@ class Engine:
             r.creation = source.creation or (
                 "multi" if op.returns_list else "" if self.grad_enabled else "no_grad"
             )
-        if source_edge_needed:
-            self._record(op, values, specs, inferred, results)
+        if self.grad_enabled:
+            self._record(case, values, results)
         return results
 
-    def _record(self, op: Op, values: list[Any], specs: list[Any], inferred: Inferred, results: list[Tensor]) -> None:
+    def _record(self, case: Case, values: list[Any], results: list[Tensor]) -> None:
         """Give the results a node, where an argument requires grad."""
-        node = self._node(op, values, specs, inferred.results)
+        node = self._node(case, values)
         if node is None:
             return
+        node.save_results(results)
         for nr, r in enumerate(results):
             if r.spec.dtype.differentiable:
                 r.requires_grad, r.grad_fn, r.output_nr = True, node, nr
-        node.save(values, specs)
-        node.save_results(results)
 
-    def _node(self, op: Op, values: list[Any], specs: list[Any], out_specs: tuple[Spec, ...]) -> OpNode | None:
-        if op.tensor_params is not None:
-            return self._plain_node(op, op.tensor_params, values, specs, out_specs)
-        edges: list[Any] = []
-        in_specs: list[Spec] = []
-        needs = []
-        spans = []
-        wanted = False
-        for v, s, p in zip(values, specs, op.params, strict=True):
-            start = len(edges)
-            here = False
-            if type(v) is Tensor:
-                e = history(v) if v.requires_grad or v.base is not None else None
-                here = e is not None
-                edges.append(e)
-                in_specs.append(s)
-            elif p.is_list and p.is_tensor:
-                for x, xs in zip(v, s, strict=True):
-                    e = history(x) if x is not None else None
-                    here = here or e is not None
-                    edges.append(e)
-                    in_specs.append(xs)
-            needs.append(here)
-            wanted = wanted or here
-            spans.append((start, len(edges)))
-        if not wanted:
-            return None
-        rule = RULES.get(op.name)
-        if rule is None:
-            raise NotImplementedError(f"derivative for {op.name} is not implemented")
-        mask = tuple(needs)
-        return OpNode(self, op, rule.plan(mask), mask, tuple(edges), tuple(in_specs), out_specs, tuple(spans))
-
-    def _plain_node(self, op: Op, at: tuple[int, ...], values: list[Any], specs: list[Any],
-                    out_specs: tuple[Spec, ...]) -> OpNode | None:  # fmt: skip
-        """The node of an op without lists: an edge for each argument that may be a tensor."""
+    def _node(self, case: Case, values: list[Any]) -> OpNode | None:
+        """The node of a call, with what its derivative needs of the arguments, where one of them requires grad."""
         edges: list[Any] = []
         mask, bit = 0, 1
-        for i in at:
+        for i in case.tensors:
             v = values[i]
             e = None
-            if type(v) is Tensor and (v.requires_grad or v.base is not None):
-                e = history(v)
+            if type(v) is Tensor:
+                if v.base is not None:
+                    e = history(v)
+                elif v.grad_fn is not None:
+                    e = v.grad_fn, v.output_nr
+                elif v.requires_grad:
+                    e = accumulator(v), 0
                 if e is not None:
                     mask |= bit
-            edges.append(e)
+                edges.append(e)
+            elif type(v) is tuple:
+                several = [None if x is None else history(x) for x in v]
+                if any(several):
+                    mask |= bit
+                edges += several
+            else:
+                edges.append(None)
             bit <<= 1
         if not mask:
             return None
-        rule = RULES.get(op.name)
-        if rule is None:
-            raise NotImplementedError(f"derivative for {op.name} is not implemented")
-        needs, plan = rule.plan_of(mask, at)
-        return OpNode(self, op, plan, needs, tuple(edges), tuple([specs[i] for i in at]), out_specs, rule.spans)
+        saving = case.savings.get(mask) or case.saving(mask)
+        node = OpNode(self, case.base, saving.plan, saving.needs, tuple(edges), case.in_specs, case.results,
+                      case.spans)  # fmt: skip
+        saved = node.saved = saving.blank.copy()
+        for slot, i in saving.inputs:
+            saved[slot] = pack(values[i])
+        return node
 
-    def _write(self, op: Op, values: list[Any], specs: list[Any], inferred: Inferred) -> list[Tensor]:
+    def _write(self, case: Case, values: list[Any]) -> list[Tensor]:
         """Apply an op that writes to its arguments, with torch's refusals."""
+        op = case.op
         targets: list[Tensor] = []
         for i in op.writes:
             targets.extend([values[i]] if type(values[i]) is Tensor else values[i])
-        recorded = op.inplace_of or op
         node = None
         if op.differentiable and self.grad_enabled:
             check_writes(targets[0])
+            first = op.writes[0]
             before = list(values)
-            before[op.writes[0]] = targets[0].alias()
-            node = self._node(recorded, before, specs, inferred.results)
+            before[first] = targets[0].alias()
+            node = self._node(case, before)
             if node is not None and targets[0].is_leaf and targets[0].requires_grad:
                 raise RuntimeError(refusals.LEAF_WRITTEN)
-            if node is not None:
-                if ("input", op.writes[0]) in node.plan.slots:
-                    before[op.writes[0]] = self._before_write(targets[0])
-                node.save(before, specs)
-        arrays = self._arrays(op, values, inferred)
+            if node is not None and ("input", first) in node.plan.slots:
+                assert node.saved is not None
+                node.saved[node.plan.slots.index(("input", first))] = pack(self._before_write(targets[0]))
+        args = self._arrays(case, values)
         if op.inplace_of is None:
-            self._run_writer(op, arrays, targets)
+            self._run_writer(case, args, targets)
         else:
-            self._run_inplace(op.inplace_of, arrays, specs, inferred, targets[0])
+            self._run_inplace(case, args, targets[0])
         for t in targets:
             t.storage.version += 1
         if node is not None:
@@ -316,26 +294,25 @@ class Engine:
         dense = spec(t.spec.shape, t.spec.dtype)
         return Tensor(self, t.array.copy(order="C"), dense, None, t.requires_grad, t.grad_fn, t.output_nr)
 
-    def _run_writer(self, op: Op, arrays: list[Any], targets: list[Tensor]) -> None:
-        k = KERNELS[op.name]
+    def _run_writer(self, case: Case, args: list[Any], targets: list[Tensor]) -> None:
+        kernel = case.kernel
         kwargs: dict[str, Any] = {}
-        if k.rng:
+        if kernel.rng:
             kwargs["rng"] = self.rng
-        if k.grads:
-            kwargs["grads"] = [None if t.grad is None else t.grad.array for t in targets[: len(arrays[0])]]
+        if kernel.grads:
+            kwargs["grads"] = [None if t.grad is None else t.grad.array for t in targets[: len(args[0])]]
         began = perf_counter_ns()
-        k.run(self.xp, *arrays, **kwargs)
-        phase = "update" if k.grads else self.phase
-        self.times.setdefault((op.name, phase), []).append(perf_counter_ns() - began)
+        kernel.run(self.xp, *args, **kwargs)
+        self.timer(case.op.name, "update" if kernel.grads else self.phase).append(perf_counter_ns() - began)
 
-    def _run_inplace(self, op: Op, arrays: list[Any], specs: list[Any], inferred: Inferred, target: Tensor) -> None:
-        result = op.infer(specs)
-        dtype = target.array.dtype
-        if KERNELS[op.name].out and NUMPY_DTYPE[result.results[0].dtype] == dtype and arrays[0].dtype == dtype:
-            self._run(op, arrays, result, out=target.array)
+    def _run_inplace(self, case: Case, args: list[Any], target: Tensor) -> None:
+        array = target.array
+        made = case.made[0]
+        if case.kernel.out and NUMPY_DTYPE[made.dtype] == array.dtype and args[0].dtype == array.dtype:
+            self._call(case, args, out=array)
         else:
-            self.meter.check(result.nbytes)
-            target.array[...] = self._run(op, arrays, result)[0]
+            self.meter.check(made.nbytes)
+            array[...] = self._tidy(case, self._call(case, args), args)[0]
 
     def replay(self, chain: tuple[tuple[Op, tuple[Any, ...], int], ...], base: Any) -> Any:
         """A chain of view ops anew from ``base``, a tensor or an array."""

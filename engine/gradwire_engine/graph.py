@@ -153,26 +153,14 @@ class OpNode(Node):
         self.spans = spans
         """For each argument, which edges are its."""
         self.saved: list[Any] | None = None
+        """What the formulas need: first of the arguments, then (:meth:`save_results`) of the results."""
 
     @property
     def name(self) -> str:
         return self.op.node
 
-    def save(self, values: list[Any], specs: list[Any]) -> None:
-        """Keep what the formulas need of the arguments, tensors with the version they have now."""
-        saved: list[Any] = [None] * len(self.plan.slots)
-        for slot, kind, i in self.plan.now:
-            if kind == "input":
-                v = values[i]
-                saved[slot] = _pack(v)
-            elif kind == "value":
-                saved[slot] = values[i]
-            else:
-                saved[slot] = specs[i] if kind == "spec" else self.out_specs[i]
-        self.saved = saved
-
     def save_results(self, results: list[Tensor]) -> None:
-        """Keep what the formulas need of the results; apart, since an in-place op has them later than its arguments."""
+        """Keep what the formulas need of the results, which an in-place op has later than its arguments."""
         saved = self.saved
         assert saved is not None
         for slot, i in self.plan.later:
@@ -231,12 +219,13 @@ class OpNode(Node):
             self.saved = None
 
 
-def _pack(v: Any) -> Any:
+def pack(v: Any) -> Any:
+    """What a node keeps of an argument: tensors with the version that they have now."""
     if type(v) is Tensor:
         # Only what is detached after it was saved is lost to its derivative.
         return (v, v.storage.version, "detached") if v.detached else (v, v.storage.version)
     if type(v) is tuple:
-        return tuple([_pack(x) for x in v])
+        return tuple([pack(x) for x in v])
     return v
 
 

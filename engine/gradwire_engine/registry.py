@@ -74,19 +74,13 @@ SAVED = ("input", "value", "spec", "result_spec")
 class Rule:
     """An op's formulas, and the plans made from them."""
 
-    __slots__ = ("_by_mask", "formulas", "op", "plans", "spans")
+    __slots__ = ("_by_mask", "formulas", "op", "plans")
 
     def __init__(self, op: Op, formulas: tuple[Formula, ...]):
         self.op = op
         self.formulas = formulas
         self.plans: dict[tuple[bool, ...], Plan] = {}
         self._by_mask: dict[int, tuple[tuple[bool, ...], Plan]] = {}
-        spans, at = [], 0
-        for p in op.params:
-            spans.append((at, at + p.is_tensor))
-            at += p.is_tensor
-        self.spans = tuple(spans)
-        """Which edge of the node is each argument's, where no argument is a list of tensors."""
 
     def plan_of(self, mask: int, at: tuple[int, ...]) -> tuple[tuple[bool, ...], Plan]:
         """What :meth:`plan` takes and gives, where bit i of ``mask`` stands for argument ``at[i]``."""

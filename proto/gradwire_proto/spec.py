@@ -28,6 +28,11 @@ class Spec:
         """The Python type where this stands for a Python number (0-d, lowest in promotion), else None."""
 
     @property
+    def reach(self) -> int:
+        """Elements from the first to the last in memory: fewer than there are where some share a place."""
+        return 1 + sum((s - 1) * abs(a) for s, a in zip(self.shape, self.strides, strict=True)) if self.numel else 0
+
+    @property
     def contiguous(self) -> bool:
         return self.numel == 0 or all(
             s == 1 or a == b for s, a, b in zip(self.shape, self.strides, row_major(self.shape), strict=True)

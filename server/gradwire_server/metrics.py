@@ -68,6 +68,7 @@ class Metrics:
         for standard in (ProcessCollector, PlatformCollector, GCCollector):
             standard(registry=self.registry)
         self.kernels = KernelSeconds()
+        self._taking = threading.Lock()
         self.registry.register(self.kernels)
 
         def counter(name: str, doc: str, *labels: str) -> Counter:
@@ -93,10 +94,13 @@ class Metrics:
         self.rpc_seconds = Histogram("grpc_server_handling_seconds", "Time RPCs took.", rpc, registry=self.registry)
 
     def take_times(self, engine: Engine) -> None:
-        """Enter and clear an engine's times, from any thread: one being noted at this very moment may be missed."""
-        times, engine.times = engine.times, {}
-        for (op, phase), ns in times.items():
-            self.kernels.observe(op, engine.device, phase, ns)
+        """Enter and clear an engine's times, from any thread."""
+        with self._taking:
+            for (op, phase), times in list(engine.times.items()):
+                taken = times[:]
+                if taken:
+                    del times[: len(taken)]  # what is noted meanwhile comes after it
+                    self.kernels.observe(op, engine.device, phase, taken)
 
     def names(self) -> Iterator[str]:
         for family in self.registry.collect():

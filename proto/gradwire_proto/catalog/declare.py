@@ -114,8 +114,6 @@ class Op:
     view_of: int | None = field(init=False)
     """Index of the argument that the results are views of."""
     returns_list: bool = field(init=False)
-    tensor_params: tuple[int, ...] | None = field(init=False)
-    """Indices of the arguments that are a tensor or a number; None where a list of tensors is among them."""
     _defaults: tuple[Any, ...] = field(init=False)
     _quick: tuple[frozenset[type], ...] = field(init=False)
     """For each argument that may be given by position, the types that need no conversion; ``Param`` for a tensor."""
@@ -127,8 +125,6 @@ class Op:
         alias = self.results[0].alias if self.results and not self.writes else ""
         self.view_of = next(i for i, p in enumerate(self.params) if p.alias == alias) if alias else None
         self.returns_list = any(r.is_list for r in self.results)
-        lists = any(p.is_tensor and p.is_list for p in self.params)
-        self.tensor_params = None if lists else tuple(i for i, p in enumerate(self.params) if p.is_tensor)
         self._defaults = tuple(p.default for p in self.params)
         self._quick = tuple(_QUICK.get(p.kind, _NOTHING) for p in self.params if not (p.is_list or p.keyword_only))
         if any(p.is_list for p in self.params[: len(self._quick)]):

@@ -278,11 +278,14 @@ class Limits(_message.Message):
     MAX_NODES_FIELD_NUMBER: _builtins.int
     MAX_INSTRUCTIONS_PER_FRAME_FIELD_NUMBER: _builtins.int
     MAX_INLINE_BYTES_FIELD_NUMBER: _builtins.int
+    MAX_TEMPLATES_FIELD_NUMBER: _builtins.int
     max_bytes: _builtins.int
     max_tensors: _builtins.int
     max_nodes: _builtins.int
     max_instructions_per_frame: _builtins.int
     max_inline_bytes: _builtins.int
+    max_templates: _builtins.int
+    """Ids of templates go up to this."""
     def __init__(
         self,
         *,
@@ -291,10 +294,11 @@ class Limits(_message.Message):
         max_nodes: _builtins.int = ...,
         max_instructions_per_frame: _builtins.int = ...,
         max_inline_bytes: _builtins.int = ...,
+        max_templates: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_bytes", b"max_bytes", "max_inline_bytes", b"max_inline_bytes", "max_instructions_per_frame", b"max_instructions_per_frame", "max_nodes", b"max_nodes", "max_tensors", b"max_tensors"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_bytes", b"max_bytes", "max_inline_bytes", b"max_inline_bytes", "max_instructions_per_frame", b"max_instructions_per_frame", "max_nodes", b"max_nodes", "max_templates", b"max_templates", "max_tensors", b"max_tensors"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -415,6 +419,7 @@ class Frame(_message.Message):
     CLIENT_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
     TAKEOVER_FIELD_NUMBER: _builtins.int
+    TEMPLATES_FIELD_NUMBER: _builtins.int
     seq: _builtins.int
     """1, 2, 3, ... within the session."""
     received: _builtins.int
@@ -444,6 +449,10 @@ class Frame(_message.Message):
     def locations(self) -> _containers.RepeatedCompositeFieldContainer[Global___Location]:
         """Places in the client's program, named by instructions; each is sent once."""
 
+    @_builtins.property
+    def templates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Template]:
+        """Templates that this frame's Calls and later ones use."""
+
     def __init__(
         self,
         *,
@@ -456,10 +465,11 @@ class Frame(_message.Message):
         client: _builtins.int = ...,
         attempt: _builtins.int = ...,
         takeover: _builtins.bool = ...,
+        templates: _abc.Iterable[Global___Template] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_received", b"_received", "attach", b"attach", "received", b"received"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_received", b"_received", "attach", b"attach", "attempt", b"attempt", "client", b"client", "instructions", b"instructions", "locations", b"locations", "more", b"more", "received", b"received", "seq", b"seq", "takeover", b"takeover"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_received", b"_received", "attach", b"attach", "attempt", b"attempt", "client", b"client", "instructions", b"instructions", "locations", b"locations", "more", b"more", "received", b"received", "seq", b"seq", "takeover", b"takeover", "templates", b"templates"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__received: _TypeAlias = _typing.Literal["received"]  # noqa: Y015
     _WhichOneofArgType__received: _TypeAlias = _typing.Literal["_received", b"_received"]  # noqa: Y015
@@ -516,6 +526,7 @@ class Instruction(_message.Message):
     SEED_FIELD_NUMBER: _builtins.int
     DETACH_FIELD_NUMBER: _builtins.int
     KEEP_FIELD_NUMBER: _builtins.int
+    CALLS_FIELD_NUMBER: _builtins.int
     LOCATION_FIELD_NUMBER: _builtins.int
     location: _builtins.int
     """Id of the Location that caused it, 0 if unknown."""
@@ -559,6 +570,8 @@ class Instruction(_message.Message):
     def detach(self) -> Global___Detach: ...
     @_builtins.property
     def keep(self) -> Global___Keep: ...
+    @_builtins.property
+    def calls(self) -> Global___Calls: ...
     def __init__(
         self,
         *,
@@ -582,13 +595,14 @@ class Instruction(_message.Message):
         seed: Global___Seed | None = ...,
         detach: Global___Detach | None = ...,
         keep: Global___Keep | None = ...,
+        calls: Global___Calls | None = ...,
         location: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["add_hook", b"add_hook", "answer", b"answer", "apply", b"apply", "backward", b"backward", "detach", b"detach", "free", b"free", "get", b"get", "get_gradient", b"get_gradient", "grad", b"grad", "inspect", b"inspect", "keep", b"keep", "kind", b"kind", "put", b"put", "record_function", b"record_function", "remove_hook", b"remove_hook", "require_grad", b"require_grad", "saved_result", b"saved_result", "seed", b"seed", "set_grad_mode", b"set_grad_mode", "set_gradient", b"set_gradient", "synchronize", b"synchronize"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["add_hook", b"add_hook", "answer", b"answer", "apply", b"apply", "backward", b"backward", "calls", b"calls", "detach", b"detach", "free", b"free", "get", b"get", "get_gradient", b"get_gradient", "grad", b"grad", "inspect", b"inspect", "keep", b"keep", "kind", b"kind", "put", b"put", "record_function", b"record_function", "remove_hook", b"remove_hook", "require_grad", b"require_grad", "saved_result", b"saved_result", "seed", b"seed", "set_grad_mode", b"set_grad_mode", "set_gradient", b"set_gradient", "synchronize", b"synchronize"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_hook", b"add_hook", "answer", b"answer", "apply", b"apply", "backward", b"backward", "detach", b"detach", "free", b"free", "get", b"get", "get_gradient", b"get_gradient", "grad", b"grad", "inspect", b"inspect", "keep", b"keep", "kind", b"kind", "location", b"location", "put", b"put", "record_function", b"record_function", "remove_hook", b"remove_hook", "require_grad", b"require_grad", "saved_result", b"saved_result", "seed", b"seed", "set_grad_mode", b"set_grad_mode", "set_gradient", b"set_gradient", "synchronize", b"synchronize"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_hook", b"add_hook", "answer", b"answer", "apply", b"apply", "backward", b"backward", "calls", b"calls", "detach", b"detach", "free", b"free", "get", b"get", "get_gradient", b"get_gradient", "grad", b"grad", "inspect", b"inspect", "keep", b"keep", "kind", b"kind", "location", b"location", "put", b"put", "record_function", b"record_function", "remove_hook", b"remove_hook", "require_grad", b"require_grad", "saved_result", b"saved_result", "seed", b"seed", "set_grad_mode", b"set_grad_mode", "set_gradient", b"set_gradient", "synchronize", b"synchronize"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["apply", "put", "get", "free", "set_grad_mode", "backward", "grad", "answer", "synchronize", "require_grad", "set_gradient", "get_gradient", "add_hook", "remove_hook", "record_function", "saved_result", "inspect", "seed", "detach", "keep"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["apply", "put", "get", "free", "set_grad_mode", "backward", "grad", "answer", "synchronize", "require_grad", "set_gradient", "get_gradient", "add_hook", "remove_hook", "record_function", "saved_result", "inspect", "seed", "detach", "keep", "calls"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -626,6 +640,69 @@ class Apply(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Apply: _TypeAlias = Apply  # noqa: Y015
+
+@_typing.final
+class Template(_message.Message):
+    """An op with all its arguments but the tensors: told once, it makes Calls a few numbers each."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    OP_FIELD_NUMBER: _builtins.int
+    ARGUMENTS_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
+    NO_GRAD_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    """Chosen by the client, above 0. One that is told again takes the place of the one before it."""
+    op: _builtins.str
+    results: _builtins.int
+    """How many ids for results a call gives: none for an op that writes to its argument."""
+    no_grad: _builtins.bool
+    """Its calls are not recorded. Those of other templates are: SetGradMode does not matter here."""
+    @_builtins.property
+    def arguments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Argument]:
+        """As in Apply. The ids of tensors only mark their places: any but 0 will do."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        op: _builtins.str = ...,
+        arguments: _abc.Iterable[Global___Argument] | None = ...,
+        results: _builtins.int = ...,
+        no_grad: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "id", b"id", "no_grad", b"no_grad", "op", b"op", "results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Template: _TypeAlias = Template  # noqa: Y015
+
+@_typing.final
+class Calls(_message.Message):
+    """Run ops from templates, one after the other. For each: the template's id, the id of the Location that caused it, the
+    ids of its tensors in the order of their places, and fresh ids for its results. A call counts as an instruction.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WORDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def words(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        words: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["words", b"words"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Calls: _TypeAlias = Calls  # noqa: Y015
 
 @_typing.final
 class Argument(_message.Message):
