@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import Any
 
 from gradwire import session as sessions
@@ -19,6 +20,7 @@ from gradwire_proto import dtypes, refusals
 from gradwire_proto.catalog import ALIASES, CATALOG
 from gradwire_proto.catalog.declare import Op
 from gradwire_proto.codec import encode_apply
+from gradwire_proto.dtypes import DType
 from gradwire_proto.spec import Spec
 
 _HERE = __file__.rpartition("/")[0] + "/"
@@ -37,15 +39,72 @@ mode = _Mode()
 
 def caller() -> tuple[str, int]:
     """File and line of the innermost frame that is not gradwire's own."""
-    f = sys._getframe(2)
+    f = _outside(sys._getframe(2))
+    return f.f_code.co_filename, f.f_lineno
+
+
+def _outside(f: FrameType) -> FrameType:
     while True:
         name = f.f_code.co_filename
         own = _own_files.get(name)
         if own is None:
             own = _own_files[name] = name.startswith((_HERE, _PROTO))
         if not own or f.f_back is None:
-            return name, f.f_lineno
+            return f
         f = f.f_back
+
+
+class Known:
+    """What calls have in common whose plain arguments are equal and whose tensors have equal specs."""
+
+    __slots__ = ("op", "plain", "recorded", "results", "several", "source", "targets")
+
+    def __init__(self, op: Op, values: list[Any], tensors: list[Tensor], results: tuple[Spec, ...]):
+        self.op = op
+        self.plain = [_plain(v) for v in values]
+        """The arguments, with something else where tensors go."""
+        self.results = results
+        self.recorded = mode.grad and op.differentiable
+        self.several = op.returns_list or len(op.results) != 1
+        at = {id(t): i for i, t in enumerate(tensors)}
+        self.source = at[id(values[op.view_of])] if op.view_of is not None else -1
+        """Which tensor the results are views of."""
+        written = [t for i in op.writes for t in ([values[i]] if isinstance(values[i], Tensor) else values[i])]
+        self.targets = [at[id(t)] for t in written]
+        """Which tensors are written to."""
+
+
+def _plain(v: Any) -> Any:
+    if type(v) is tuple:
+        return tuple(_plain(x) for x in v)
+    return _TENSOR if isinstance(v, Tensor) else v
+
+
+_TENSOR = object()
+_SIMPLE = frozenset({int, bool, str, type(None), DType})
+_known: dict[tuple[Any, ...], Known] = {}
+_MOST_KNOWN = 8192
+
+
+def _describe(v: Any, key: list[Any], tensors: list[Tensor]) -> bool:
+    """Tell in ``key`` all of an argument that matters but for its tensors, which are appended; False where that can't
+    be. Equal is not the same: 1, 1.0 and True, or 0.0 and -0.0."""
+    kind = type(v)
+    if kind in _SIMPLE:
+        key += kind, v
+    elif kind is float:
+        key += kind, v or str(v)
+    elif kind is Tensor:
+        tensors.append(v)
+        key.append(v._spec)
+    elif kind is tuple or kind is list:
+        key += tuple, len(v)
+        for x in v:
+            if not _describe(x, key, tensors):
+                return False
+    else:
+        return False
+    return True
 
 
 def call(op: Op, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
@@ -54,6 +113,57 @@ def call(op: Op, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     Raises:
         TypeError, RuntimeError, IndexError, ValueError: torch's, for what arguments, shapes and types show.
     """
+    key: list[Any] = [op, mode.grad]
+    tensors: list[Tensor] = []
+    for v in args:
+        if type(v) is Tensor:
+            tensors.append(v)
+            key.append(v._spec)
+        elif not _describe(v, key, tensors):
+            key = []
+            break
+    if kwargs and key:
+        several = len(tensors)
+        for name, v in kwargs.items():
+            key.append(name)
+            if not _describe(v, key, tensors) or len(tensors) > several:
+                key = []
+                break
+    known = _known.get(tuple(key)) if key else None
+    values: list[Any] | None = None
+    if known is None:
+        known, values, tensors = _learn(op, args, kwargs, key, tensors)
+    session = tensors[0]._session if tensors else sessions.current()
+    for t in tensors:
+        if t._session is not session:
+            raise RuntimeError(
+                f"Expected all tensors to be of the same session, but found two: {t._session!r} and {session!r}"
+            )
+    if known.targets:
+        return _write(known, values, tensors, session)
+    node, grad = _record(tensors, session) if known.recorded else (None, False)
+    new_id = session.new_id
+    results = [
+        Tensor(session, new_id(), s, grad, node) if s.dtype.differentiable else Tensor(session, new_id(), s)
+        for s in known.results
+    ]
+    _send(known, values, tensors, results, session)
+    if known.source >= 0:
+        source = tensors[known.source]
+        for r in results:
+            r._storage = source._storage
+            if op.differentiable:
+                r._base = source._base if source._base is not None else source
+                r._generation = r._base._generation
+                r._creation = source._creation or ("multi" if op.returns_list else "" if mode.grad else "no_grad")
+    return tuple(results) if known.several else results[0]
+
+
+def _learn(
+    op: Op, args: Sequence[Any], kwargs: dict[str, Any], key: list[Any], found: list[Tensor]
+) -> tuple[Known, list[Any], list[Tensor]]:
+    """Bind and infer, and remember that under ``key`` where ``found`` are the tensors in order; the arguments in
+    signature order, and their tensors."""
     values = op.bind(args, kwargs, Tensor)
     tensors: list[Tensor] = []
     specs: list[Any] = []
@@ -70,35 +180,16 @@ def call(op: Op, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         check_write(tensors[0])
     inferred = op.infer(specs)
     session = tensors[0]._session if tensors else sessions.current()
-    for t in tensors:
-        if t._session is not session:
-            raise RuntimeError(
-                f"Expected all tensors to be of the same session, but found two: {t._session!r} and {session!r}"
-            )
-    if op.writes:
-        return _write(op, values, tensors, session)
-    if inferred.nbytes > session.max_bytes and op.view_of is None:
+    if op.view_of is None and not op.writes:
         for s in inferred.results:
             session.check_size(s)
-    recorded = mode.grad and op.differentiable
-    node, grad = _record(tensors, session) if recorded else (None, False)
-    results = [
-        Tensor(session, session.new_id(), s, grad if s.dtype.differentiable else False,
-               node if s.dtype.differentiable else None)
-        for s in inferred.results
-    ]  # fmt: skip
-    send(op, values, [r._id for r in results], session)
-    if op.view_of is not None:
-        source: Tensor = values[op.view_of]
-        for r in results:
-            r._storage = source._storage
-            if op.differentiable:
-                r._base = source._base if source._base is not None else source
-                r._generation = r._base._generation
-                r._creation = source._creation or ("multi" if op.returns_list else "" if mode.grad else "no_grad")
-    if len(results) == 1 and not op.returns_list:
-        return results[0]
-    return tuple(results)
+    known = Known(op, values, tensors, inferred.results)
+    # Not where a tensor's value was read to bind it.
+    if key and len(found) == len(tensors) and all(a is b for a, b in zip(found, tensors, strict=True)):
+        if len(_known) >= _MOST_KNOWN:
+            _known.clear()
+        _known[tuple(key)] = known
+    return known, values, tensors
 
 
 def _record(tensors: list[Tensor], session: Session) -> tuple[Node | None, bool | None]:
@@ -106,15 +197,16 @@ def _record(tensors: list[Tensor], session: Session) -> tuple[Node | None, bool 
     parents = []
     grad: bool | None = False
     for t in tensors:
-        t._refresh()
-        if t._grad_flag is not False:
-            parents.append(t._own_node())
-            grad = True if t._grad_flag or grad else None
+        if t._base is not None:
+            t._refresh()
+        flag = t._grad_flag
+        if flag is not False:
+            parents.append(t._node if flag and t._node is not None else t._own_node())
+            grad = True if flag or grad else None
             t._storage.used = True
     if not parents:
         return None, False
-    node = Node(tuple(parents), session.wire.sent)
-    return node, grad
+    return Node(tuple(parents), session.wire.sent), grad
 
 
 def sync_mode(session: Session) -> None:
@@ -124,49 +216,52 @@ def sync_mode(session: Session) -> None:
         session.instruction().set_grad_mode.enabled = mode.grad
 
 
-def send(op: Op, values: Sequence[Any], ids: list[int], session: Session) -> None:
-    """Write the instruction."""
+def _send(known: Known, values: list[Any] | None, tensors: list[Tensor], results: list[Tensor],
+          session: Session) -> None:  # fmt: skip
+    """Write the instruction: in full where it is new, which is where ``values`` are, and as a call from then on."""
     wire = session.wire
-    file, line = caller()
+    f = _outside(sys._getframe(2))
     with wire.lock:
-        sync_mode(session)
-        where = wire.location(file, line)
-        session.add_encoded(encode_apply(op, values, ids, where, Tensor))
+        where = wire.place(f)
+        ids = [r._id for r in results]
+        if values is None:
+            template = wire.templates.get(known)
+            if template is None:
+                template = wire.new_template(known, known.op, known.plain, len(ids), not mode.grad)
+            session.add_call([template, where, *[t._id for t in tensors], *ids])
+        else:
+            sync_mode(session)
+            session.add_encoded(encode_apply(known.op, values, ids, where, Tensor))
     wire.relieve()
 
 
-def _write(op: Op, values: list[Any], tensors: list[Tensor], session: Session) -> Any:
+def _write(known: Known, values: list[Any] | None, tensors: list[Tensor], session: Session) -> Any:
     """Apply an op that writes to its arguments, with torch's refusals."""
-    targets: list[Tensor] = []
-    for i in op.writes:
-        targets += [values[i]] if isinstance(values[i], Tensor) else values[i]
-    recorded = mode.grad and op.differentiable
-    if recorded:
+    targets = [tensors[i] for i in known.targets]
+    first = targets[0]
+    node, grad = None, False
+    if known.recorded:
+        check_write(first)
         node, grad = _record(tensors, session)
-        if node is not None and targets[0].is_leaf and targets[0].requires_grad:
+        if node is not None and first.is_leaf and first.requires_grad:
             raise RuntimeError(refusals.LEAF_WRITTEN)
-    else:
-        node, grad = None, False
-    send(op, values, [], session)
+    _send(known, values, tensors, [], session)
     for t in targets:
         t._storage.version += 1
         if t._storage.used:
             session.last_write = session.wire.sent
     if node is not None:
-        t = targets[0]
-        base = t._base
+        base = first._base
         if base is None:
-            base = t
+            base = first
         else:
             node.parents = (*node.parents, *([base._own_node()] if base._grad_flag is not False else []))
         node.follow(base._node)
         base._node, base._grad_flag, base._leaf = node, grad, False
         base._generation += 1
         base._storage.used = True
-        t._refresh()
-    if len(op.results) == 1 and not op.returns_list:
-        return targets[0]
-    return tuple(targets)
+        first._refresh()
+    return tuple(targets) if known.several else first
 
 
 def check_write(t: Tensor) -> None:
@@ -239,4 +334,4 @@ def check_device(device: Any, session: Session) -> None:
         )
 
 
-__all__ = ["Spec", "call", "caller", "check_device", "default_dtype", "finish", "function_of", "mode", "ops", "send"]
+__all__ = ["Spec", "call", "caller", "check_device", "default_dtype", "finish", "function_of", "mode", "ops"]

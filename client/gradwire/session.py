@@ -123,6 +123,7 @@ class Session:
             opened = self.wire.attached
         self.device: str = opened.device
         self.limits = opened.limits
+        self.wire.max_templates = opened.limits.max_templates
         self.max_bytes: int = opened.limits.max_bytes
         self.new_id = itertools.count(self.wire.attached.highest_id + 1).__next__
         """A fresh tensor id; safe from any thread."""
@@ -166,6 +167,11 @@ class Session:
         """Add an instruction that is encoded already, as :meth:`instruction` would."""
         self._tell_dead()
         self.wire.add_encoded(data)
+
+    def add_call(self, words: list[int]) -> None:
+        """Add a call of a template, as :meth:`instruction` would."""
+        self._tell_dead()
+        self.wire.add_call(words)
 
     def _tell_dead(self) -> None:
         if self.closed:

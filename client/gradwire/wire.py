@@ -17,17 +17,21 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from types import CodeType, FrameType
 from typing import Any
 
 import grpc
 
 from gradwire import waits
 from gradwire.errors import OutOfMemoryError, exception
-from gradwire_proto.codec import frame_field
+from gradwire_proto.catalog.declare import Op
+from gradwire_proto.codec import encode_calls, encode_template, frame_field
 from gradwire_proto.v1 import gradwire_pb2 as pb
 
+FIRST_COUNT = 16
+"""Instructions that make a frame leave while the server may have nothing to do; twice as many make the next one."""
 FLUSH_COUNT = 128
-"""Instructions that make a frame leave."""
+"""Those that do at last."""
 FLUSH_BYTES = 1 << 20
 """Bytes of tensor contents that make a frame leave."""
 FLUSH_SECONDS = 0.002
@@ -36,6 +40,8 @@ WINDOW = 64
 """Frames in flight before the sender reads acknowledgements: with FLUSH_BYTES, the bound on what is kept to repeat."""
 ACKNOWLEDGE = 8
 """Full frames that share an acknowledgement: each one wakes a thread on either side."""
+MOST_PLACES = 16384
+"""Places in the program that are remembered by their code."""
 BACKOFF = 0.02, 2.0
 """Seconds before a second and, at most, before any later try to reconnect; they double, and are drawn at random."""
 CANCEL_SECONDS = 5.0
@@ -86,9 +92,14 @@ class Wire:
         self._call_back = call_back
         self._dropped = dropped
         self._patience = patience
-        self._parts: list[bytes | pb.Instruction] = []
-        """The frame to be: instructions, those in bytes encoded already."""
-        self._fresh: list[pb.Location] = []
+        self._parts: list[bytes | pb.Instruction | list[int]] = []
+        """The frame to be: instructions, those in bytes encoded already, and the words of calls."""
+        self._count = 0
+        """The instructions in it."""
+        self._full = FIRST_COUNT
+        """How many make it leave."""
+        self._fresh: list[pb.Location | pb.Template] = []
+        """What it is the first to use."""
         self._bytes = 0
         self._seq = 0
         self._acknowledged = 0
@@ -96,6 +107,12 @@ class Wire:
         self._received = 0
         self._requests = 0
         self._locations: dict[tuple[str, int], int] = {}
+        self._places: dict[tuple[CodeType, int], int] = {}
+        """The same by code and position in it: to work out a line number takes as long as half an op."""
+        self.templates: dict[Any, int] = {}
+        """The ids of templates that the server knows, by what the caller knows them by."""
+        self.max_templates = 1
+        """How many that may be."""
         self._reading = threading.RLock()
         self._arrived: dict[int, pb.Reply] = {}
         self._late: Exception | None = None
@@ -132,9 +149,44 @@ class Wire:
         """The id of a place in the program, told to the server when it is new. Call with ``lock`` held."""
         known = self._locations.get((file, line))
         if known is None:
-            known = self._locations[file, line] = self._highest_location + len(self._locations) + 1
+            known = self._highest_location + len(self._locations) + 1
             self._fresh.append(pb.Location(id=known, file=file, line=line))
+            self._locations[file, line] = known
         return known
+
+    def place(self, f: FrameType) -> int:
+        """The id of the place that a frame of the program is at. Call with ``lock`` held."""
+        key = f.f_code, f.f_lasti
+        known = self._places.get(key)
+        if known is None:
+            if len(self._places) >= MOST_PLACES:
+                self._places.clear()
+            known = self._places[key] = self.location(f.f_code.co_filename, f.f_lineno)
+        return known
+
+    def new_template(self, key: Any, op: Op, plain: Sequence[Any], results: int, no_grad: bool) -> int:
+        """Tell the server a template; its id. Call with ``lock`` held."""
+        if len(self.templates) >= self.max_templates:
+            self._send(more=True)  # what uses ids of old leaves before they are given away again
+            self.templates.clear()
+        made = len(self.templates) + 1
+        self._fresh.append(encode_template(made, op, plain, results, no_grad))
+        self.templates[key] = made  # last: where Ctrl-C strikes before, it is told once more
+        return made
+
+    def add_call(self, words: list[int]) -> None:
+        """Add a call of a template: its id, the location's, and those of tensors and results. ``lock`` is held."""
+        if self._count >= self._full:
+            self._leave()
+        parts = self._parts
+        if parts and type(parts[-1]) is list:
+            parts[-1] += words
+        else:
+            if not parts:
+                self._wake.set()
+            parts.append(words)
+        self._count += 1
+        self.sent += 1
 
     def add(self, nbytes: int = 0) -> pb.Instruction:
         """A fresh instruction, to be filled in. Call with ``lock`` held."""
@@ -147,15 +199,19 @@ class Wire:
         self._append(data, len(data))
 
     def _append(self, part: bytes | pb.Instruction, nbytes: int) -> None:
-        parts = self._parts
-        if len(parts) >= FLUSH_COUNT or self._bytes >= FLUSH_BYTES:
-            self._send(more=True)
-            parts = self._parts
-        if not parts:
+        if self._count >= self._full or self._bytes >= FLUSH_BYTES:
+            self._leave()
+        if not self._parts:
             self._wake.set()
         self._bytes += nbytes
+        self._count += 1
         self.sent += 1
-        parts.append(part)
+        self._parts.append(part)
+
+    def _leave(self) -> None:
+        """Send a frame that is full. The next may hold more: a server that is busy already can wait for it."""
+        self._send(more=True)
+        self._full = min(2 * self._full, FLUSH_COUNT)
 
     def flush(self) -> None:
         """Send what is there. Call without ``lock`` held, for it may wait for the server to keep up."""
@@ -196,17 +252,19 @@ class Wire:
         if not parts:
             return
         if self._broken is not None:
-            self._parts, self._bytes = [], 0
+            self._parts, self._bytes, self._count = [], 0, 0
             waits.freeze()
             raise self._broken
         seq = self._seq + 1
         more = more and seq % ACKNOWLEDGE != 0
-        head = pb.Frame(seq=seq, received=self._received, locations=self._fresh, more=more)
+        head = pb.Frame(seq=seq, received=self._received, more=more)
+        for fresh in self._fresh:
+            (head.locations if type(fresh) is pb.Location else head.templates).append(fresh)
         # A message is its fields one after the other, so instructions encoded earlier just follow.
-        fields = [p if type(p) is bytes else frame_field(p) for p in parts]
+        fields = [p if type(p) is bytes else encode_calls(p) if type(p) is list else frame_field(p) for p in parts]
         data = b"".join([head.SerializeToString(), *fields])
         # Ctrl-C may strike after any call: a frame has its number, is kept and sent, or none of these.
-        self._seq, self._parts, self._fresh, self._bytes = seq, [], [], 0
+        self._seq, self._parts, self._fresh, self._bytes, self._count = seq, [], [], 0, 0
         try:
             self._unacknowledged.append((seq, data))
         finally:
@@ -255,6 +313,7 @@ class Wire:
         try:
             with self.lock:
                 self._send()
+                self._full = FIRST_COUNT  # the server has nothing to do when the answer is there
             self._make_room()
             self._read_until(lambda: request in self._arrived)
             reply = self._arrived.pop(request)

@@ -41,8 +41,8 @@ class Case:
     """
 
     __slots__ = (
-        "args", "base", "clean", "holes", "in_specs", "kernel", "kwargs", "lists", "made", "need", "op", "results",
-        "savings", "spans", "specs", "tensors", "times",
+        "apart", "args", "base", "clean", "differentiable", "holes", "in_specs", "kernel", "kwargs", "lists", "made",
+        "need", "op", "results", "savings", "spans", "specs", "tensors", "times",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, op: Op, specs: Sequence[Any]):
@@ -50,6 +50,9 @@ class Case:
         self.op = op
         self.base = op.inplace_of or op
         """The op whose kernel runs and whose derivative is recorded: of an in-place form the other one."""
+        self.apart = bool(op.writes) or op.view_of is not None
+        """Whether it writes to its arguments, or makes views."""
+        self.differentiable = op.differentiable
         self.specs = specs
         self.results = inferred.results
         self.made = self.base.infer(specs).results if op.inplace_of else inferred.results

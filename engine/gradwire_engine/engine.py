@@ -111,11 +111,8 @@ class Engine:
 
     def run(self, case: Case, values: list[Any]) -> list[Tensor]:
         """As :meth:`apply`, of values that are of this case."""
-        op = case.op
-        if op.writes:
-            return self._write(case, values)
-        if op.view_of is not None:
-            return self._views(case, values)
+        if case.apart:
+            return self._write(case, values) if case.op.writes else self._views(case, values)
         meter = self.meter
         if meter.used + case.need > meter.limit:
             meter.check(case.need)
@@ -127,7 +124,7 @@ class Engine:
             results = [Tensor(self, made, case.results[0])]
         else:
             results = [Tensor(self, a, s) for a, s in zip(self._tidy(case, made, args), case.results, strict=True)]
-        if self.grad_enabled and op.differentiable:
+        if self.grad_enabled and case.differentiable:
             self._record(case, values, results)
         return results
 
@@ -217,7 +214,8 @@ class Engine:
         node = self._node(case, values)
         if node is None:
             return
-        node.save_results(results)
+        if node.plan.later:
+            node.save_results(results)
         for nr, r in enumerate(results):
             if r.spec.dtype.differentiable:
                 r.requires_grad, r.grad_fn, r.output_nr = True, node, nr
@@ -254,7 +252,9 @@ class Engine:
                       case.spans)  # fmt: skip
         saved = node.saved = saving.blank.copy()
         for slot, i in saving.inputs:
-            saved[slot] = pack(values[i])
+            v = values[i]
+            # as pack() has it, without the call
+            saved[slot] = (v, v.storage.version) if type(v) is Tensor and not v.detached else pack(v)
         return node
 
     def _write(self, case: Case, values: list[Any]) -> list[Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -113,6 +114,25 @@ def encode_apply(op: Op, values: Sequence[Any], ids: Sequence[int], location: in
         parts.append(b"\x1a" + _varint(8 * len(ids)) + b"".join([i.to_bytes(8, "little") for i in ids]))
     body = b"".join(parts)
     body = b"\x0a" + _varint(len(body)) + body + b"\xf0\x01" + _varint(location)
+    return b"\x12" + _varint(len(body)) + body
+
+
+def encode_template(id: int, op: Op, values: Sequence[Any], results: int, no_grad: bool) -> pb.Template:
+    """A template of an op with these arguments, in which any other object stands for a tensor."""
+    m = pb.Template(id=id, op=op.name, results=results, no_grad=no_grad)
+    for v, p in zip(values, op.params, strict=True):
+        if p.keyword_only and v is p.default:
+            continue
+        a = m.arguments.add(name=p.name if p.keyword_only else "")
+        encode_argument(a, v, lambda _: 1)
+    return m
+
+
+def encode_calls(words: Sequence[int]) -> bytes:
+    """A field ``instructions`` of a Frame that holds Calls, as the bytes of protobuf's wire format."""
+    data = struct.pack(f"<{len(words)}Q", *words)
+    body = b"\x0a" + _varint(len(data)) + data
+    body = b"\xaa\x01" + _varint(len(body)) + body
     return b"\x12" + _varint(len(body)) + body
 
 

@@ -34,6 +34,7 @@ class Poison:
     """Stands in the session's table for a tensor that could not be made."""
 
     __slots__ = ("error",)
+    spec = None
 
     def __init__(self, error: pb.Error):
         self.error = error

@@ -18,6 +18,8 @@ class Limits:
     """Recorded nodes alive."""
     max_instructions: int = 65536
     """Instructions a frame."""
+    max_templates: int = 4096
+    """Ops that a client has told once and for all; each takes a few kilobytes."""
     max_inline_bytes: int = 256 * 1024
     """A larger tensor goes by Upload and Download."""
     max_message_bytes: int = 16 * 2**20
@@ -39,4 +41,5 @@ class Limits:
             max_nodes=self.max_nodes,
             max_instructions_per_frame=self.max_instructions,
             max_inline_bytes=self.max_inline_bytes,
+            max_templates=self.max_templates,
         )

@@ -11,7 +11,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import grpc
@@ -29,6 +29,7 @@ from gradwire_proto.spec import Spec, spec
 from gradwire_proto.v1 import gradwire_pb2 as pb
 from gradwire_server import instructions
 from gradwire_server.brake import Brake
+from gradwire_server.calls import Template, unknown
 from gradwire_server.errors import Displaced, Poison, Poisoned, SessionEnded, describe
 from gradwire_server.limits import Limits
 from gradwire_server.outbox import Item, Outbox
@@ -89,6 +90,7 @@ class Session:
         self._observe = observe
         self._attaching = threading.Lock()
         self._locations: dict[int, pb.Location] = {}
+        self._templates: dict[int, Template] = {}
         self._next_id = SERVER_IDS
         self._callbacks = 0
         self._waiting: list[int] = []
@@ -281,6 +283,8 @@ class Session:
             else:
                 for location in frame.locations:
                     self._locations[location.id] = location
+                for template in frame.templates:
+                    self._learn(template)
                 yield from frame.instructions
                 self.instructions_run += len(frame.instructions)
             if self._held or not frame.more:
@@ -340,11 +344,14 @@ class Session:
     def _perform(self, instruction: pb.Instruction) -> None:
         self.engine.line = instruction.location
         kind = instruction.WhichOneof("kind")
+        if kind == "calls":
+            self._run_calls(instruction.calls.words[:])
+            return
         if kind == "apply":
             if self.engine.halt is None:
                 self._apply(instruction.apply)
             else:
-                self._skip(instruction.apply)
+                self._skip(CATALOG.get(instruction.apply.op), instruction.apply.results)
             return
         try:
             run = instructions.TABLE.get(kind or "")
@@ -356,51 +363,109 @@ class Session:
         except Exception as e:
             self.fail(e)
 
+    def _learn(self, m: pb.Template) -> None:
+        if not 0 < m.id <= self.limits.max_templates:
+            self.fail(ValueError(f"template id {m.id} is out of range: from 1 to {self.limits.max_templates}"))
+        else:
+            self._templates[m.id] = Template(self.engine, m)
+
+    def _run_calls(self, words: list[int]) -> None:
+        """Run ops from templates."""
+        engine, templates = self.engine, self._templates
+        mode = engine.grad_enabled
+        at, end, n = 0, len(words), 0
+        # Each makes fewer tensors and nodes than it has words.
+        roomy = len(self.tensors) + end < self.limits.max_tensors and engine.nodes + end < self.limits.max_nodes
+        try:
+            while at < end:
+                template = templates.get(words[at])
+                if template is None:
+                    raise ValueError(f"template {words[at]} is unknown in this session")
+                first = at + 2
+                middle = first + template.takes
+                at = middle + template.makes
+                if at > end:
+                    raise ValueError("calls that end in the middle of one")
+                n += 1
+                if n > self.limits.max_instructions:
+                    raise ValueError(f"a frame holds at most {self.limits.max_instructions} instructions")
+                engine.line = words[first - 1]
+                engine.grad_enabled = template.recorded
+                self._call(template, words[first:middle], words[middle:at], roomy)
+        except Exception as e:
+            self.fail(e)
+        finally:
+            engine.grad_enabled = mode
+            self.instructions_run += n - 1  # counted as one already
+
+    def _call(self, template: Template, ids: list[int], results: list[int], roomy: bool) -> None:
+        tensors = self.tensors
+        if self.engine.halt is not None:
+            self._skip(template.op, results)
+            return
+        try:
+            try:
+                given = [tensors[i] for i in ids]
+            except KeyError as e:
+                raise unknown_id(e.args[0]) from None
+            for i in results:
+                if i in tensors or not 0 < i < SERVER_IDS or not roomy:
+                    self.check_fresh(i)
+            if not roomy:
+                self.check_nodes()
+            made = template.run(given)
+            if len(made) == len(results):
+                for i, t in zip(results, made):  # noqa: B905 - as many, and this is every op's way
+                    tensors[i] = t
+            elif template.op is not None and not template.op.writes:
+                raise wrong_count(template.op, made, results)
+        except Exception as e:
+            self.poison(results, self.explain(e, template.op, ids), template.written(ids))
+
     def _apply(self, m: pb.Apply) -> None:
         op = CATALOG.get(m.op)
-        values: list[Any] = []
         try:
             if op is None:
-                raise NotImplementedError(f"no op is called '{m.op}'; ListOps tells the catalog")
+                raise unknown(m.op)
             args, kwargs = decode_arguments(m.arguments, self.tensor)
             values = op.bind(args, kwargs, Tensor)
             ids = m.results
             for i in ids:
                 self.check_fresh(i)
+            self.check_nodes()
             results = self.engine.apply(op, values)
             if op.writes:
                 return
             if len(ids) != len(results):
-                raise ValueError(f"{op.name} makes {len(results)} tensors, got {len(ids)} ids for them")
+                raise wrong_count(op, results, ids)
             for i, t in zip(ids, results, strict=True):
                 self.tensors[i] = t
         except Exception as e:
-            error = self.explain(e, op, m)
+            error = self.explain(e, op, [i for a in m.arguments for i in (a.tensor, *a.tensors.ids)])
             written = _written(op, m) if op is not None and op.writes else []
             self.poison(m.results, error, written)
 
-    def _skip(self, m: pb.Apply) -> None:
+    def _skip(self, op: Op | None, results: Iterable[int]) -> None:
         """Poison what an op that was cancelled would have made. What it would have written to stays as it is: all that
         is cancelled was sent one after the other, so tensors are as a slower program had left them when interrupted."""
         error = self.explain(RuntimeError(self.engine.halt))
-        error.op = m.op
-        self.poison(m.results, error)
+        error.op = op.name if op is not None else ""
+        self.poison(results, error)
 
-    def explain(self, e: BaseException, op: Op | None = None, m: pb.Apply | None = None) -> pb.Error:
-        """The error message, with the op, its arguments and the client's line, unless it has them already."""
+    def explain(self, e: BaseException, op: Op | None = None, ids: Iterable[int] = ()) -> pb.Error:
+        """The error message, with the op, its tensors and the client's line, unless it has them already."""
         error = describe(e)
         if isinstance(e, Poisoned):
             return error
         location = self._locations.get(self.engine.line)
         if location is not None:
             error.location.CopyFrom(location)
-        if op is not None and m is not None:
+        if op is not None:
             error.op = op.name
-            for a in m.arguments:
-                for i in (a.tensor, *a.tensors.ids):
-                    t = self.tensors.get(i)
-                    if type(t) is Tensor:
-                        error.arguments.append(repr(t.spec))
+            for i in ids:
+                t = self.tensors.get(i)
+                if type(t) is Tensor:
+                    error.arguments.append(repr(t.spec))
         return error
 
     def poison(self, results: Iterable[int], error: pb.Error, written: Iterable[int] = ()) -> None:
@@ -459,7 +524,7 @@ class Session:
         if type(t) is Tensor:
             return t
         if t is None:
-            raise ValueError(f"tensor id {i} is unknown in this session")
+            raise unknown_id(i)
         raise Poisoned(t.error)  # type: ignore[union-attr]
 
     def maybe(self, i: int) -> Tensor | None:
@@ -475,6 +540,12 @@ class Session:
             raise ValueError(f"tensor id {i} is out of range: clients choose from 1 to 2**63 - 1")
         if len(self.tensors) >= self.limits.max_tensors:
             raise MemoryError(f"the session has a limit of {self.limits.max_tensors} tensors")
+        self.check_nodes()
+
+    def check_nodes(self) -> None:
+        """Raises:
+        MemoryError: the graph is as large as it may be.
+        """
         if self.engine.nodes >= self.limits.max_nodes:
             raise MemoryError(f"the session has a limit of {self.limits.max_nodes} graph nodes")
 
@@ -571,6 +642,14 @@ class Session:
         if variable is None:
             return 0
         return next((i for i, t in self.tensors.items() if t is variable), 0)
+
+
+def unknown_id(i: int) -> ValueError:
+    return ValueError(f"tensor id {i} is unknown in this session")
+
+
+def wrong_count(op: Op, results: Sequence[Any], ids: Sequence[int]) -> ValueError:
+    return ValueError(f"{op.name} makes {len(results)} tensors, got {len(ids)} ids for them")
 
 
 def _written(op: Op, m: pb.Apply) -> list[int]:

@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 from gradwire_engine import Tensor
-from gradwire_proto.catalog.declare import Op
+from gradwire_engine.case import Case
 from gradwire_server.session import Session
 
 
@@ -16,12 +16,12 @@ class Gate:
     def __init__(self, session: Session, op: str):
         self.reached = threading.Event()
         self.open = threading.Event()
-        run = session.engine.apply
+        run = session.engine.run
 
-        def held(o: Op, values: list[Any]) -> list[Tensor]:
-            if o.name == op:
+        def held(case: Case, values: list[Any]) -> list[Tensor]:
+            if case.op.name == op:
                 self.reached.set()
                 assert self.open.wait(20)
-            return run(o, values)
+            return run(case, values)
 
-        session.engine.apply = held  # type: ignore[method-assign]
+        session.engine.run = held  # type: ignore[method-assign]
