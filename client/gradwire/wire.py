@@ -275,11 +275,14 @@ class Wire:
         while True:
             self._wake.wait()
             self._wake.clear()
-            # A frame that fills up sooner has left by then; what is there now is its successor's start.
+            begun = self._seq
             if self.closing.wait(FLUSH_SECONDS):
                 return
             with self.lock, contextlib.suppress(ConnectionError):
-                self._send()
+                if self._seq == begun:
+                    self._send()
+                elif self._parts:
+                    self._wake.set()  # that frame has left; its successor gets as long
             if not self._replies.is_active():
                 self._keep_alive()
 

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import logging
 
+import grpc
+from google.protobuf import any_pb2
+from google.protobuf.message import Message
+from google.rpc import error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
 from gradwire_proto.v1 import gradwire_pb2 as pb
 
 log = logging.getLogger(__name__)
@@ -38,6 +44,21 @@ class Poison:
 
     def __init__(self, error: pb.Error):
         self.error = error
+
+
+def status(code: grpc.StatusCode, text: str, *details: Message) -> grpc.Status:
+    """How an RPC ends, with google.rpc details."""
+    made = status_pb2.Status(code=code.value[0], message=text)
+    for d in details:
+        packed = any_pb2.Any()
+        packed.Pack(d)
+        made.details.append(packed)
+    return rpc_status.to_status(made)
+
+
+def refusal(code: grpc.StatusCode, reason: str, text: str) -> grpc.Status:
+    """How an RPC ends with an ErrorInfo that programs can branch on."""
+    return status(code, text, error_details_pb2.ErrorInfo(reason=reason, domain="gradwire"))
 
 
 def describe(e: BaseException) -> pb.Error:

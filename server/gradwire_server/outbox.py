@@ -2,50 +2,37 @@
 
 from __future__ import annotations
 
-import queue
 import threading
 from collections import deque
 
 from gradwire_proto.v1 import gradwire_pb2 as pb
+from gradwire_server.stream import Stream
 
 KEEP_BYTES = 64 * 2**20
 """Replies kept for a client that does not say that it has them; older ones are given up."""
-WAITING_BYTES = 16 * 2**20
-"""Replies that may wait for a client that does not read them; the session waits with the next one."""
-OVERHEAD = 64
-"""What a reply takes besides its bytes, about."""
 
 
 class Lost(Exception):
     """A client asks for replies that were given up."""
 
 
-class Fenced:
-    """Tells a stream that a newer one has taken the session over."""
-
-
-Item = bytes | Fenced | None
-
-
 class Outbox:
-    """The replies of one session. The session puts; one stream at a time takes from the queue that it attached."""
+    """The replies of one session, which leave by one stream at a time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._room = threading.Condition(self._lock)
-        self._waiting = 0
-        """Bytes in the queue of the current stream."""
+        """Not held while anything is sent."""
         self._kept: deque[tuple[int, bytes]] = deque()
         self._bytes = 0
         self._seq = 0
         self._given_up = 0
         self._acknowledged = 0
-        self._queue: queue.SimpleQueue[Item] | None = None
+        self._stream: Stream | None = None
 
     @property
     def attached(self) -> bool:
         """Whether a stream takes what is put."""
-        return self._queue is not None
+        return self._stream is not None
 
     @property
     def last(self) -> int:
@@ -55,7 +42,7 @@ class Outbox:
     def put(self, reply: pb.Reply) -> None:
         """Send a reply. One that only acknowledges is not kept: the next one says more.
 
-        Waits where a stream has far too much to send already, until it has sent some of it or another takes its place.
+        Waits where the client does not read, until it does or the stream is cut. Replies are put by one thread only.
         """
         keep = reply.WhichOneof("kind") is not None or len(reply.dropped_functions) > 0
         with self._lock:
@@ -70,18 +57,9 @@ class Outbox:
                 self._bytes += len(data)
                 while self._bytes > KEEP_BYTES and len(self._kept) > 1:
                     self._given_up = self._drop()
-            if self._queue is not None:
-                self._queue.put(data)
-                self._waiting += len(data) + OVERHEAD
-                while self._waiting > WAITING_BYTES:
-                    self._room.wait()
-
-    def sent(self, mine: queue.SimpleQueue[Item], data: bytes) -> None:
-        """A stream has sent a reply from its queue."""
-        with self._lock:
-            if self._queue is mine:
-                self._waiting -= len(data) + OVERHEAD
-                self._room.notify()
+            stream = self._stream
+        if stream is not None:
+            stream.send(data)
 
     def _drop(self) -> int:
         seq, data = self._kept.popleft()
@@ -96,8 +74,8 @@ class Outbox:
             while self._kept and self._kept[0][0] <= seq:
                 self._drop()
 
-    def attach(self, received: int, begun: int) -> queue.SimpleQueue[Item]:
-        """A queue for a new stream, beginning with what its client lacks; the stream before it is fenced off.
+    def attach(self, fresh: Stream, received: int, begun: int) -> None:
+        """Have replies leave by a new stream, beginning with what its client lacks, which is for the caller to send.
 
         Raises:
             Lost: the client lacks replies that were given up.
@@ -105,52 +83,28 @@ class Outbox:
         with self._lock:
             if received < self._given_up:
                 raise Lost(f"replies {received + 1} to {self._given_up} were given up")
-            if self._queue is not None:
-                self._queue.put(Fenced())
-            fresh: queue.SimpleQueue[Item] = queue.SimpleQueue()
             first = pb.Reply(acknowledged=self._acknowledged, attached=pb.Attached(last_seq=begun))
-            lacking = [first.SerializeToString(), *[data for seq, data in self._kept if seq > received]]
-            for data in lacking:
-                fresh.put(data)
-            self._change(fresh)
-            self._waiting = sum(len(data) + OVERHEAD for data in lacking)
-        return fresh
+            fresh.first = [first.SerializeToString(), *[data for seq, data in self._kept if seq > received]]
+            self._stream = fresh
 
-    def fence(self) -> None:
-        """Fence the current stream off for one that is attached later."""
-        with self._lock:
-            if self._queue is not None:
-                self._queue.put(Fenced())
-                self._change(None)
-
-    def take_over(self, fresh: queue.SimpleQueue[Item], attached: pb.Attached) -> None:
-        """Attach the stream of another client, which has no use for the replies to the one before."""
+    def take_over(self, fresh: Stream, attached: pb.Attached) -> bytes:
+        """Attach the stream of another client, which has no use for the replies to the one before: what to send."""
         with self._lock:
             while self._kept:
                 self._drop()
             attached.last_reply = self._given_up = self._seq
-            fresh.put(pb.Reply(acknowledged=self._acknowledged, attached=attached).SerializeToString())
-            self._change(fresh)
+            self._stream = fresh
+            return pb.Reply(acknowledged=self._acknowledged, attached=attached).SerializeToString()
 
-    def _change(self, to: queue.SimpleQueue[Item] | None) -> None:
-        self._queue = to
-        self._waiting = 0
-        self._room.notify()
-
-    def detach(self, mine: queue.SimpleQueue[Item]) -> bool:
-        """Stop sending to a stream that has ended; whether it was still the current one."""
+    def detach(self, stream: Stream | None) -> None:
+        """Send no more by a stream, if it is the current one."""
         with self._lock:
-            if self._queue is not mine:
-                return False
-            self._change(None)
-        return True
+            if self._stream is stream:
+                self._stream = None
 
-    def close(self, only: queue.SimpleQueue[Item] | None = None) -> None:
-        """End the current stream and forget what was kept, or just end it if it is the one that takes from ``only``."""
+    def close(self) -> None:
+        """Send nothing more, and forget what was kept."""
         with self._lock:
-            if only is None:
-                self._kept.clear()
-                self._bytes = 0
-            if self._queue is not None and only in (None, self._queue):
-                self._queue.put(None)
-                self._change(None)
+            self._kept.clear()
+            self._bytes = 0
+            self._stream = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hmac
-import itertools
 import logging
 import threading
 import time
@@ -13,22 +12,21 @@ from importlib import metadata
 from typing import Any, NoReturn
 
 import grpc
-from google.protobuf import any_pb2
-from google.protobuf.message import DecodeError, Message
-from google.rpc import error_details_pb2, status_pb2
+from google.protobuf.message import DecodeError
+from google.rpc import error_details_pb2
 from grpc_reflection.v1alpha import reflection
-from grpc_status import rpc_status
 
 from gradwire_engine import backend
 from gradwire_proto import chunks
 from gradwire_proto.catalog import CATALOG
 from gradwire_proto.v1 import gradwire_pb2 as pb
-from gradwire_server.errors import Displaced, SessionEnded
+from gradwire_server.errors import Displaced, SessionEnded, refusal, status
 from gradwire_server.limits import Limits
 from gradwire_server.metrics import Metrics
-from gradwire_server.outbox import Fenced, Lost
+from gradwire_server.outbox import Lost
 from gradwire_server.session import Session
 from gradwire_server.shared import SharedMemory
+from gradwire_server.stream import Stream
 
 log = logging.getLogger(__name__)
 PROTOCOL_VERSIONS = (1,)
@@ -37,26 +35,16 @@ OBSERVE = 8192
 SERVICE = pb.DESCRIPTOR.services_by_name["Gradwire"]
 
 
-def abort(context: grpc.ServicerContext, code: grpc.StatusCode, text: str, *details: Message) -> NoReturn:
-    """End an RPC with a status and google.rpc details."""
-    status = status_pb2.Status(code=code.value[0], message=text)
-    for d in details:
-        packed = any_pb2.Any()
-        packed.Pack(d)
-        status.details.append(packed)
-    context.abort_with_status(rpc_status.to_status(status))
-    raise AssertionError  # abort raises
-
-
 def refuse(context: grpc.ServicerContext, code: grpc.StatusCode, reason: str, text: str) -> NoReturn:
-    """End an RPC with an ErrorInfo that programs can branch on."""
-    abort(context, code, text, error_details_pb2.ErrorInfo(reason=reason, domain="gradwire"))
+    context.abort_with_status(refusal(code, reason, text))
+    raise AssertionError  # abort raises
 
 
 def bad_field(context: grpc.ServicerContext, field: str, text: str) -> NoReturn:
     violation = error_details_pb2.BadRequest.FieldViolation(field=field, description=text)
-    abort(context, grpc.StatusCode.INVALID_ARGUMENT, f"{field}: {text}",
-          error_details_pb2.BadRequest(field_violations=[violation]))  # fmt: skip
+    context.abort_with_status(status(grpc.StatusCode.INVALID_ARGUMENT, f"{field}: {text}",
+                                     error_details_pb2.BadRequest(field_violations=[violation])))  # fmt: skip
+    raise AssertionError
 
 
 def parse(kind: Any, field: str, message: bytes, context: grpc.ServicerContext) -> Any:
@@ -170,16 +158,19 @@ class Service:
 
     # ---- the stream ----
 
-    def Stream(self, requests: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+    def Stream(
+        self, requests: Iterator[bytes], context: grpc.ServicerContext, send: Callable[[bytes | None], None]
+    ) -> None:
+        """Hand a stream to its session, whose own thread reads the frames, executes them and sends the replies; this
+        one only sends what there is when it attaches, for that one may be busy."""
         opening = next(requests, b"")
         first = parse(pb.Frame, "frame", opening, context)
         if not first.HasField("attach"):
             bad_field(context, "attach", "the first frame of a stream names the session and its secret")
         session = self._session(first.attach, context)
+        stream = Stream(opening, requests, context, send, self.metrics.sent.inc)
         try:
-            # The session's own thread reads the frames and executes them, so that replies, and callbacks in the middle
-            # of a backward pass, leave while it works; this one only sends.
-            replies = session.attach(itertools.chain((opening,), requests), first, context.cancel)
+            session.attach(stream, first)
         except Displaced as e:
             refuse(context, grpc.StatusCode.ABORTED, "FENCED", str(e))
         except Lost as e:
@@ -187,18 +178,9 @@ class Service:
         except SessionEnded:
             self._session(first.attach, context)  # refuses what is not there any more
             raise
-        if not context.add_callback(lambda: replies.put(None)):
-            replies.put(None)  # it was cut already
-        try:
-            while (reply := replies.get()) is not None:
-                if isinstance(reply, Fenced):
-                    refuse(context, grpc.StatusCode.ABORTED, "FENCED",
-                           f"another client has attached to session {session.id}")  # fmt: skip
-                self.metrics.sent.inc(len(reply))
-                yield reply
-                session.outbox.sent(replies, reply)
-        finally:
-            session.detach(replies)
+        if not context.add_callback(lambda: session.detach(stream)):
+            session.detach(stream)  # it was cut already
+        stream.send()
 
     def _observe(self, session: Session) -> None:
         session.frames_run += 1
@@ -367,23 +349,16 @@ def counted(metrics: Metrics, name: str, kind: tuple[bool, bool], run: Callable[
         metrics.rpc_handled.labels(*labels, text).inc()
         seconds.observe(time.perf_counter() - began)
 
-    def one(request: Any, context: grpc.ServicerContext) -> Any:
+    def count(request: Any, context: grpc.ServicerContext, *send: Any) -> Any:
         began = time.perf_counter()
         started.inc()
-        try:
-            return run(request, context)
-        finally:
+        if not context.add_callback(lambda: handled(context, began)):
             handled(context, began)
+        return run(request, context, *send)
 
-    def several(request: Any, context: grpc.ServicerContext) -> Iterator[Any]:
-        began = time.perf_counter()
-        started.inc()
-        try:
-            yield from run(request, context)
-        finally:
-            handled(context, began)
-
-    return several if kind[1] else one
+    # As gRPC's own health service does it: the call is open until something, on any thread, sends None.
+    count.experimental_non_blocking = name == "Stream"  # type: ignore[attr-defined]
+    return count
 
 
 def serve(service: Service, listen: str, token: str = "") -> tuple[grpc.Server, str]:
@@ -396,7 +371,7 @@ def serve(service: Service, listen: str, token: str = "") -> tuple[grpc.Server, 
         RuntimeError: the address can't be listened on.
     """
     server = grpc.server(
-        ThreadPoolExecutor(2 * service.max_sessions + 32, thread_name_prefix="rpc"),
+        ThreadPoolExecutor(service.max_sessions + 32, thread_name_prefix="rpc"),  # a transfer holds one, a stream none
         interceptors=[BearerToken(token)] if token else [],
         options=[
             ("grpc.max_receive_message_length", service.limits.max_message_bytes),

@@ -30,10 +30,11 @@ from gradwire_proto.v1 import gradwire_pb2 as pb
 from gradwire_server import instructions
 from gradwire_server.brake import Brake
 from gradwire_server.calls import Template, unknown
-from gradwire_server.errors import Displaced, Poison, Poisoned, SessionEnded, describe
+from gradwire_server.errors import Displaced, Poison, Poisoned, SessionEnded, describe, refusal
 from gradwire_server.limits import Limits
-from gradwire_server.outbox import Item, Outbox
+from gradwire_server.outbox import Outbox
 from gradwire_server.shared import Segments
+from gradwire_server.stream import Stream
 from gradwire_server.transfers import Transfers
 
 log = logging.getLogger(__name__)
@@ -42,11 +43,6 @@ SERVER_IDS = 1 << 63
 MAX_CLIENTS = 1000
 """Displaced clients to be known when they come back."""
 GONE = "the client that this was to run in is gone: another has taken over the session"
-FENCE_SECONDS = 1.0
-"""What a displaced stream gets to end by itself."""
-
-Stream = tuple[int, Iterator[bytes], "queue.SimpleQueue[Item]", bool]
-"""An attached stream: its epoch, its frames, where its replies go, and whether its client takes over."""
 
 
 class Session:
@@ -83,9 +79,10 @@ class Session:
         self.ended = False
         self._clients: dict[int, int] = {}
         """The last attempt of each client that attached, the present one's last."""
-        self._cancel: Callable[[], object] | None = None
-        """Ends the present stream."""
-        self._streams: queue.SimpleQueue[Stream | None] = queue.SimpleQueue()
+        self._stream: Stream | None = None
+        """The last that attached, until it ends."""
+        self._streams: queue.SimpleQueue[tuple[int, Stream, bool] | None] = queue.SimpleQueue()
+        """Those to be read: the epoch of each, and whether its client takes over."""
         self._thread = threading.Thread(target=self._run, name=f"session-{self.id}", daemon=True)
         self._observe = observe
         self._attaching = threading.Lock()
@@ -105,6 +102,7 @@ class Session:
         self._source: Iterator[pb.Instruction] = iter(())
         self._frame = pb.Frame()
         self._first_error: pb.Error | None = None
+        self._fenced = f"another client has attached to session {self.id}"
 
     def owns(self, secret: str) -> bool:
         return hmac.compare_digest(self.secret.encode(), secret.encode())
@@ -119,14 +117,11 @@ class Session:
         """Whether a stream is there, whose client keeps the session alive even where it is idle."""
         return self.outbox.attached
 
-    def attach(
-        self, requests: Iterator[bytes], first: pb.Frame, cancel: Callable[[], object]
-    ) -> queue.SimpleQueue[Item]:
-        """Read frames from a new stream, and send replies to the queue returned, in place of an older one's.
+    def attach(self, stream: Stream, first: pb.Frame) -> None:
+        """Read frames from a new stream, and have it take replies, in place of an older one.
 
         Args:
             first: its first frame, which says where its client is.
-            cancel: ends it, whatever it waits for.
 
         Raises:
             Displaced: another client, or a later stream of this one, has attached meanwhile.
@@ -138,37 +133,33 @@ class Session:
                 raise SessionEnded
             self._displace(first.client, first.attempt)
             if first.takeover:
-                self.outbox.fence()
-                replies: queue.SimpleQueue[Item] = queue.SimpleQueue()
+                self.outbox.detach(self._stream)
             else:
-                replies = self.outbox.attach(first.received, self.begun)
-            if self._cancel is not None:
-                # The older stream is told why it ends, but may be stuck in sending to a client that does not read.
-                later = threading.Timer(FENCE_SECONDS, self._cancel)
-                later.daemon = True
-                later.start()
-            self._cancel = cancel
+                self.outbox.attach(stream, first.received, self.begun)
+            older, self._stream = self._stream, stream
             self.epoch += 1
-            self._streams.put((self.epoch, requests, replies, first.takeover))
+            self._streams.put((self.epoch, stream, first.takeover))
             if self._thread.ident is None:
                 self._thread.start()
-        return replies
+            if older is not None:
+                older.cut(refusal(grpc.StatusCode.ABORTED, "FENCED", self._fenced))
 
     def _displace(self, client: int, attempt: int) -> None:
         known = self._clients.get(client)
         if client and known is not None and (attempt <= known or next(reversed(self._clients)) != client):
-            raise Displaced(f"another client has attached to session {self.id}")
+            raise Displaced(self._fenced)
         self._clients.pop(client, None)
         self._clients[client] = attempt
         if len(self._clients) > MAX_CLIENTS:
             del self._clients[next(iter(self._clients))]
 
-    def detach(self, replies: queue.SimpleQueue[Item]) -> None:
+    def detach(self, stream: Stream) -> None:
         """A stream has ended: unless another took its place, the lease begins."""
-        with self._attaching:
-            if self.outbox.detach(replies):
-                self._cancel = None
         self.touch()
+        with self._attaching:
+            self.outbox.detach(stream)
+            if self._stream is stream:
+                self._stream = None
 
     def end(self) -> None:
         """End the session: its stream now, its thread after the instruction under way."""
@@ -176,6 +167,8 @@ class Session:
             self.ended = True
             self.epoch += 1
             self.outbox.close()
+            if self._stream is not None:
+                self._stream.cut()
             self._streams.put(None)
         self.transfers.clear()
         if self.segments is not None:
@@ -206,23 +199,25 @@ class Session:
 
     def _frames(self) -> Iterator[pb.Frame]:
         """The frames of one stream after another, as they come."""
-        while (stream := self._streams.get()) is not None:
-            epoch, requests, replies, takeover = stream
+        while (attached := self._streams.get()) is not None:
+            epoch, stream, takeover = attached
             if takeover and epoch == self.epoch:
                 while self._waiting:
                     answer = pb.Answer(callback=self._waiting[-1], error=GONE)
                     yield pb.Frame(seq=self.begun + 1, instructions=[pb.Instruction(answer=answer)])
-                self._hand_over(replies)
+                self._hand_over(epoch, stream)
             while epoch == self.epoch:
                 try:
-                    data = next(requests, None)
+                    data = next(stream.frames, None)
                 except grpc.RpcError:
-                    self.outbox.detach(replies)
+                    self.detach(stream)
                     break  # cut, or fenced off by a newer one
                 if epoch != self.epoch:
                     break
                 if data is None:
-                    self.outbox.close(replies)
+                    stream.send()  # waits for what another thread sends
+                    self.detach(stream)
+                    stream.end()
                     break
                 self.received_bytes += len(data)
                 try:
@@ -236,7 +231,7 @@ class Session:
                 if frame.seq or frame.instructions:
                     yield frame
 
-    def _hand_over(self, replies: queue.SimpleQueue[Item]) -> None:
+    def _hand_over(self, epoch: int, stream: Stream) -> None:
         """Tell a client that takes over what there is."""
         in_use = [*self.tensors, *self.hooks, *self.functions]
         attached = pb.Attached(
@@ -255,7 +250,11 @@ class Session:
                                   strides=t.spec.strides, requires_grad=t.requires_grad,
                                   leaf=t.grad_fn is None, has_gradient=t.grad is not None)  # fmt: skip
         self.transfers.clear()
-        self.outbox.take_over(replies, attached)
+        with self._attaching:
+            if epoch != self.epoch:
+                return
+            first = self.outbox.take_over(stream, attached)
+        stream.send(first)
 
     def _instructions(self) -> Iterator[pb.Instruction]:
         """Every instruction of every frame once, acknowledging each frame at its end.

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 import weakref
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from gradwire.session import connect
 from gradwire.wire import WINDOW, Wire
 from gradwire_proto.v1 import gradwire_pb2 as pb
 from gradwire_server.limits import Limits
-from gradwire_server.outbox import WAITING_BYTES
+from gradwire_server.outbox import KEEP_BYTES
 from tests.server.raw import Raw
 from tests.system.faults import Local, local
 from tests.system.processes import serve
@@ -33,6 +32,7 @@ torch.connect(sys.argv[1])
 torch.tensor(np.ones(8_000_000))
 """
 LEASE = 0.4
+UNREAD = 400
 
 
 class Second:
@@ -242,39 +242,48 @@ def test_a_reply_that_an_interrupt_lost_comes_again(server: Local):
 # ---- slow readers and writers ----
 
 
-def test_a_client_that_never_reads_is_not_answered_without_bound(server: Local):
-    raw = Raw(server.address)
-    end = server.service.sessions[raw.key.session_id]
-    n, size = 400, 200_000
-    raw.send(pb.Instruction(put=pb.Put(result=1, data=pb.TensorData(dtype=pb.DTYPE_UINT8, shape=[size],
-                                                                    data=bytes(size)))))  # fmt: skip
-    for i in range(n):
-        raw.send(pb.Instruction(get=pb.Get(tensor=1, request=i + 1)))
-    until(lambda: end.outbox._waiting > WAITING_BYTES)
-    begun = end.begun
-    assert begun < n
-    for _ in range(100):
-        assert end.begun == begun
-        assert end.outbox._waiting < WAITING_BYTES + 2 * size
-        time.sleep(0.001)
-    assert [raw.reply("value").request for _ in range(n)] == list(range(1, n + 1))
-    raw.close()
-
-
-def test_a_client_that_never_reads_can_be_displaced(server: Local):
+@pytest.fixture
+def unread(server: Local):
+    """A client that asks for 80 MB and does not read, and its session, which is stuck in sending."""
     raw = Raw(server.address)
     end = server.service.sessions[raw.key.session_id]
     size = 200_000
     raw.send(pb.Instruction(put=pb.Put(result=1, data=pb.TensorData(dtype=pb.DTYPE_UINT8, shape=[size],
                                                                     data=bytes(size)))))  # fmt: skip
-    for i in range(60):
+    for i in range(UNREAD):
         raw.send(pb.Instruction(get=pb.Get(tensor=1, request=i + 1)))
-    until(lambda: end.begun == 61)  # all is done, and its stream is stuck in sending
+    begun: list[int] = []
+
+    def at_rest() -> bool:
+        begun.append(end.begun)
+        return begun[-1] > 1 and begun[-100:] == begun[-1:] * 100
+
+    until(at_rest)
+    assert end.begun < UNREAD
+    yield raw, end
+    raw.channel.close()
+
+
+def test_a_client_that_never_reads_is_not_answered_without_bound(unread: Any):
+    raw, end = unread
+    assert end.outbox._bytes < KEEP_BYTES
+    assert [raw.reply("value").request for _ in range(UNREAD)] == list(range(1, UNREAD + 1))
+
+
+def test_a_client_that_never_reads_can_be_displaced(server: Local, unread: Any):
+    raw, _ = unread
     second = Second(server.address, raw.key, 0)
-    assert [second.raw.reply("value").request for _ in range(60)] == list(range(1, 61))
+    asked = second.raw.seq - 1
+    assert [second.raw.reply("value").request for _ in range(asked)] == list(range(1, asked + 1))
     second.raw.send(pb.Instruction(synchronize=pb.Synchronize(request=99)))
     assert second.raw.reply("done").request == 99
-    raw.channel.close()
+
+
+def test_a_client_that_never_reads_does_not_keep_its_session_from_ending(unread: Any):
+    raw, end = unread
+    raw.stub.CloseSession(pb.CloseSessionRequest(key=raw.key), timeout=20)
+    end.join(20)
+    assert not end._thread.is_alive()
 
 
 def test_a_server_that_does_not_take_frames_holds_the_client_back(server: Local):
