@@ -11,7 +11,7 @@ With no server named the first call starts one; :func:`connect` names one.
 
 from __future__ import annotations
 
-from gradwire import forks as _forks
+from gradwire import forks as _forks  # noqa: F401 - it imports gRPC its own way
 
 # isort: split
 

@@ -1,4 +1,4 @@
-"""Imports gRPC so that it gets over a fork: told nothing, it sometimes leaves the forked process stuck in its first call.
+"""Imports gRPC so that it gets over a fork: told nothing, it may leave the forked process stuck in its first call.
 
 gRPC looks for the word when it is imported, so this comes before all that imports it. It is too late where the program
 has imported gRPC before; and what the environment says goes.
