@@ -6,7 +6,9 @@ Never recursion, so that a chain of a million nodes is no different from one of 
 
 from __future__ import annotations
 
-import heapq
+from collections.abc import Iterable
+from itertools import count, repeat
+from operator import attrgetter
 from time import perf_counter_ns
 from typing import Any
 
@@ -15,7 +17,7 @@ import numpy as np
 from gradwire_engine import functional as F
 from gradwire_engine.backend import DTYPE, NUMPY_DTYPE
 from gradwire_engine.engine import Engine
-from gradwire_engine.graph import AccumulateGrad, Edge, Node, OpNode, history
+from gradwire_engine.graph import AccumulateGrad, Node, OpNode, history
 from gradwire_engine.tensor import Tensor
 from gradwire_proto import refusals
 from gradwire_proto.spec import Spec
@@ -96,57 +98,69 @@ def _starts(engine: Engine, roots: list[Tensor], grads: list[Tensor | None],
     return starts
 
 
-def _reaching(starts: list[Node], targets: set[Node]) -> set[Node]:
-    """The nodes from which a target can be reached, targets included."""
-    children: dict[Node, list[Node]] = {}
-    stack, seen = list(starts), set(starts)
+def _order(starts: list[Node], targets: set[Node] | None) -> tuple[list[Node], dict[Node, int], set[Node] | None,
+                                                                   set[Node]]:  # fmt: skip
+    """What there is to run: the nodes, latest last, apart from the leaves; how many gradients each leaf waits for.
+
+    A node is recorded after those to which its edges lead, so that the order in which they were recorded, backwards,
+    is one in which every gradient has arrived when it is wanted: there is nothing to count, but for the leaves, which
+    torch runs as soon as they are complete.
+
+    With ``targets``, only what leads to one of them; then also what may be visited, and where it ends.
+    """
+    nodes: list[Node] = []
+    waiting: dict[Node, int] = {}
+    stack = list(dict.fromkeys(starts))
+    seen = set(stack)
     while stack:
         node = stack.pop()
+        if type(node) is AccumulateGrad:
+            waiting.setdefault(node, 0)
+            continue
+        nodes.append(node)
         for e in node.edges:
             if e is not None:
-                children.setdefault(e[0], []).append(node)
-                if e[0] not in seen:
-                    seen.add(e[0])
-                    stack.append(e[0])
-    reached = {t for t in targets if t in seen}
-    stack = list(reached)
-    while stack:
-        for parent in children.get(stack.pop(), ()):
-            if parent not in reached:
-                reached.add(parent)
-                stack.append(parent)
-    return reached
+                n = e[0]
+                if type(n) is AccumulateGrad:
+                    waiting[n] = waiting.get(n, 0) + 1
+                elif n not in seen:
+                    seen.add(n)
+                    stack.append(n)
+    nodes.sort(key=_seq)
+    if targets is None:
+        return nodes, waiting, None, set()
+    needed, ends = set(targets), set(targets)
+    for node in nodes:
+        for e in node.edges:
+            if e is not None and e[0] in needed:
+                needed.add(node)
+                ends.discard(node)
+                break
+    return [n for n in nodes if n in needed], waiting, needed, ends
+
+
+_seq = attrgetter("seq")
 
 
 def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool, create_graph: bool,
          only: list[tuple[Node, int]] | None, accumulate: bool) -> list[Any]:  # fmt: skip
     """Run the graph; the gradients that arrived at the edges ``only``, where given."""
     captured: dict[tuple[Node, int], Any] = {}
-    needed: set[Node] | None = None
     captures: dict[Node, list[int]] = {}
-    if only is not None:
-        needed = _reaching([s[0] for s in starts], {n for n, _ in only})
-        for n, nr in only:
-            captures.setdefault(n, []).append(nr)
-    waiting: dict[Node, int] = {}
-    seen = {s[0] for s in starts}
-    stack = list(seen)
-    while stack:
-        for e in stack.pop().edges:
-            if e is None or (needed is not None and e[0] not in needed):
-                continue
-            n = e[0]
-            waiting[n] = waiting.get(n, 0) + 1
-            if n not in seen:
-                seen.add(n)
-                stack.append(n)
-    buffers: dict[Node, list[Any]] = {}
+    for n, nr in only or ():
+        captures.setdefault(n, []).append(nr)
+    nodes, waiting, needed, ends = _order([s[0] for s in starts], None if only is None else set(captures))
+    arrived: dict[Node, list[Any]] = {}
+    """The gradients of each node's outputs so far."""
     owned: set[tuple[Node, int]] = set()
+    """Those that are sums, in memory of our own."""
+    spent: dict[str, list[int]] = {}
+    ndarray, dtypes = engine.xp.ndarray, NUMPY_DTYPE
 
     def deliver(node: Node, nr: int, g: Any) -> None:
-        buffer = buffers.get(node)
+        buffer = arrived.get(node)
         if buffer is None:
-            buffer = buffers[node] = [None] * len(node.out_specs)
+            buffer = arrived[node] = [None] * len(node.out_specs)
         have = buffer[nr]
         if have is None:
             buffer[nr] = g
@@ -161,11 +175,24 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
             buffer[nr] = np.asarray(total) if isinstance(total, np.generic) else total
             owned.add((node, nr))
 
-    heap: list[tuple[int, int, Node]] = []
+    def see(node: Node, grads: list[Any]) -> None:
+        """Show the gradients of a node, when all have arrived, to hooks, and capture them."""
+        _hooks(engine, node, grads, create_graph)
+        for nr in captures.get(node, ()):
+            g = grads[nr]
+            # what the client is given is dense
+            captured[node, nr] = F.clone(g) if create_graph and g is not None and not g.spec.contiguous else g
 
-    def ready(node: Node) -> None:
-        # Leaves first, as soon as all has arrived; then the latest recorded.
-        heapq.heappush(heap, (0 if type(node) is AccumulateGrad else 1, -node.seq, node))
+    def finish(leaves: list[AccumulateGrad]) -> None:
+        for leaf in sorted(leaves, key=_seq, reverse=True) if len(leaves) > 1 else leaves:
+            if engine.halt is not None:
+                raise RuntimeError(engine.halt)
+            grads = arrived.pop(leaf, None) or [None]
+            see(leaf, grads)
+            if accumulate:
+                leaf.run(grads, create_graph)
+                for hook in list((leaf.variable.post_hooks or {}).values()):
+                    hook(leaf.variable)
 
     before = engine.grad_enabled, engine.phase, engine.retain_graph
     engine.grad_enabled, engine.phase, engine.retain_graph = create_graph, "backward", retain_graph
@@ -173,66 +200,61 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
         for node, nr, g in starts:
             if needed is None or node in needed:
                 deliver(node, nr, g)
-        for node in dict.fromkeys(s[0] for s in starts):
-            if not waiting.get(node) and (needed is None or node in needed):
-                ready(node)
-        while heap:
+        finish([n for n in arrived if type(n) is AccumulateGrad and not waiting[n]])
+        while nodes:
             if engine.halt is not None:
                 raise RuntimeError(engine.halt)
-            node = heapq.heappop(heap)[2]
-            grads = buffers.pop(node, None) or [None] * len(node.out_specs)
-            if node.hooks or node.retained or type(node) is AccumulateGrad:
-                _hooks(engine, node, grads, create_graph)
-            if node in captures:
-                for nr in captures[node]:
-                    g = grads[nr]
-                    # what the client is given is dense
-                    captured[node, nr] = F.clone(g) if create_graph and g is not None and not g.spec.contiguous else g
-            if type(node) is AccumulateGrad:
-                if accumulate:
-                    node.run(grads, create_graph)
-                    for hook in list((node.variable.post_hooks or {}).values()):
-                        hook(node.variable)
-                continue
-            edges: tuple[Edge, ...] | list[Edge] = node.edges
-            if needed is not None:
-                edges = [e if e is not None and e[0] in needed else None for e in edges]
-                if not any(edges):
+            node = nodes.pop()
+            grads = arrived.pop(node, None) or [None] * len(node.out_specs)
+            if node.hooks or node.retained or node in captures:
+                see(node, grads)
+                if node in ends:
                     continue
+            made: Iterable[Any] = NOTHING
             engine.line = node.line
-            made: list[Any] = []
-            if grads[0] is not None or any(g is not None for g in grads):
-                made = _timed(engine, node, grads, create_graph)
+            if grads[0] is None and not any(g is not None for g in grads):
+                pass
+            elif create_graph or type(node) is not OpNode:
+                made = node.run(grads, create_graph)  # its ops are timed one by one
+            else:
+                began = perf_counter_ns()
+                made = node.run(grads, False)
+                took = perf_counter_ns() - began
+                name = node.op.name
+                if name in spent:
+                    spent[name].append(took)
+                else:
+                    spent[name] = [took]
             if not retain_graph:
                 node.release()
-            for i, e in enumerate(edges):
-                if e is None:
+            complete: list[AccumulateGrad] = []
+            for e, s, g, i in zip(node.edges, node.in_specs, made, count(), strict=False):
+                if e is None or (needed is not None and e[0] not in needed):
                     continue
                 n = e[0]
-                g = made[i] if made else None
                 if g is not None:
-                    s = node.in_specs[i]
-                    if g.shape != s.shape and not expandable(s.shape, g.shape):
-                        raise RuntimeError(
-                            f"Function {node.name} returned an invalid gradient at index {i} - got {list(g.shape)} but "
-                            f"expected shape compatible with {list(s.shape)}"
-                        )
-                    deliver(n, e[1], fit(g, s, create_graph))
-                waiting[n] -= 1
-                if not waiting[n]:
-                    ready(n)
+                    if type(g) is not ndarray or g.dtype is not dtypes[s.dtype] or g.shape != s.shape:
+                        g = fit(g, s, create_graph, node, i)
+                    # What nearly always comes to pass, without a call.
+                    if n not in arrived and len(n.out_specs) == 1:
+                        arrived[n] = [g]
+                    else:
+                        deliver(n, e[1], g)
+                if type(n) is AccumulateGrad:
+                    waiting[n] -= 1
+                    if not waiting[n]:
+                        complete.append(n)
+            if complete:
+                finish(complete)
     finally:
         engine.grad_enabled, engine.phase, engine.retain_graph = before
+        for name, times in spent.items():
+            engine.timer(name, "backward").extend(times)
     return [captured.get(edge) for edge in only or ()]
 
 
-def _timed(engine: Engine, node: Node, grads: list[Any], create_graph: bool) -> list[Any]:
-    if create_graph or type(node) is not OpNode:
-        return node.run(grads, create_graph)  # its ops are timed one by one
-    began = perf_counter_ns()
-    made = node.run(grads, False)
-    engine.timer(node.op.name, "backward").append(perf_counter_ns() - began)
-    return made
+NOTHING = repeat(None)
+"""No gradient for any edge."""
 
 
 def expandable(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
@@ -241,14 +263,20 @@ def expandable(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
     return lead >= 0 and all(a in (1, b) for a, b in zip(shape, to[lead:], strict=True))
 
 
-def fit(g: Any, spec: Spec, create_graph: bool) -> Any:
-    """A gradient in its input's shape and type: broadcasting undone, a real input's imaginary part dropped."""
-    if not create_graph:
-        if isinstance(g, np.generic):
-            g = np.asarray(g)  # NumPy's 0-d results are scalars
-        if g.shape == spec.shape and g.dtype is NUMPY_DTYPE[spec.dtype]:
-            return g
+def fit(g: Any, spec: Spec, create_graph: bool, node: Node, i: int) -> Any:
+    """A gradient in its input's shape and type: broadcasting undone, a real input's imaginary part dropped.
+
+    Raises:
+        RuntimeError: torch's, where what ``node`` made for its input ``i`` does not fit.
+    """
+    if isinstance(g, np.generic):
+        g = np.asarray(g)  # NumPy's 0-d results are scalars
     if g.shape != spec.shape:
+        if not expandable(spec.shape, g.shape):
+            raise RuntimeError(
+                f"Function {node.name} returned an invalid gradient at index {i} - got {list(g.shape)} but "
+                f"expected shape compatible with {list(spec.shape)}"
+            )
         g = F.sum_to(g, spec.shape)
     dtype = g.dtype if create_graph else DTYPE[g.dtype]
     if dtype is not spec.dtype:

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+
+import numpy as np
 
 from gradwire_engine.backend import DTYPE, namespace
 from gradwire_engine.registry import KERNELS
@@ -33,16 +35,21 @@ __getattr__ = named
 
 
 def _function(op: Op) -> Callable[..., Any]:
-    params = op.params
-    defaults = [p.default for p in params]
+    names = [p.name for p in op.params]
+    defaults = [p.default for p in op.params]
 
     def f(*args: Any, **kwargs: Any) -> Any:
-        values = [*args, *defaults[len(args) :]]
-        for i, p in enumerate(params):
-            if p.name in kwargs:
-                values[i] = kwargs[p.name]
+        values: Any = args
+        if kwargs or len(args) < len(names):
+            values = [*args, *defaults[len(args) :]]
+            for name, v in kwargs.items():
+                values[names.index(name)] = v
         for v in values:
-            first = v[0] if type(v) in (tuple, list) and v else v
+            kind = type(v)
+            if kind is np.ndarray:  # what is mostly differentiated
+                k = KERNELS[op.name]
+                return run_kernel(op, values) if k.spec else k.run(np, *values)
+            first = v[0] if (kind is tuple or kind is list) and v else v
             if type(first) is Tensor:
                 return first.engine.apply_values(op, [tuple(x) if type(x) is list else x for x in values])
         return run_kernel(op, values)
@@ -52,7 +59,7 @@ def _function(op: Op) -> Callable[..., Any]:
     return f
 
 
-def run_kernel(op: Op, values: list[Any]) -> Any:
+def run_kernel(op: Op, values: Sequence[Any]) -> Any:
     """The op on bare arrays: no checks, no recording, types as the array library mixes them."""
     k = KERNELS[op.name]
     arrays = [v for v in values if hasattr(v, "__array_priority__") or hasattr(v, "get")]
@@ -82,6 +89,8 @@ def is_complex(x: Any) -> bool:
 
 def conj_real(x: Any) -> Any:
     """The complex conjugate; a real array or tensor, and a number that is real, is its own, uncopied."""
+    if type(x) is np.ndarray and x.dtype.kind == "f":
+        return x
     if isinstance(x, NUMBERS):
         return x.conjugate()
     return named("conj_physical")(x) if is_complex(x) else x

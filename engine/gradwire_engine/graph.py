@@ -172,27 +172,26 @@ class OpNode(Node):
         saved = self.saved
         if saved is None:
             raise RuntimeError(refusals.FREED)
+        plan = self.plan
+        values = saved.copy()
+        # Here and in _unpack the same is tested: what nearly always holds costs no call.
+        for slot in plan.tensors:
+            s = saved[slot]
+            if type(s) is tuple and s and type(t := s[0]) is Tensor and t.storage.version == s[1] and not t.detached:
+                values[slot] = t if create_graph else t.array
+            else:
+                values[slot] = _unpack(s, create_graph)
+        for slot, _ in plan.later:
+            s = saved[slot]
+            values[slot] = self._result(s, True) if create_graph or s[1].version != s[2] else s[0]
+        for slot, kind in plan.grads:
+            values[slot] = grads[0] if kind == "g" else self._given(kind, grads, create_graph)
         out: list[Any] = [None] * len(self.edges)
-        for formula, where in self.plan.formulas:
-            args = []
-            for kind, slot in where:
-                if kind == "g":
-                    args.append(grads[0])
-                elif kind == "input":
-                    args.append(_unpack(saved[slot], create_graph))
-                elif kind == "result":
-                    args.append(self._result(saved[slot], create_graph))
-                elif kind == "gs":
-                    args.append([self.zeros(s, create_graph) if g is None else g
-                                 for g, s in zip(grads, self.out_specs, strict=True)])  # fmt: skip
-                elif kind == "given":
-                    args.append(grads)
-                elif kind == "needs":
-                    args.append(self.needs)
-                else:
-                    args.append(saved[slot])
-            made = formula.run(*args)
-            targets = formula.targets
+        for run, pick, edge, targets in plan.formulas:
+            made = run(*pick(values))
+            if edge >= 0:
+                out[edge] = made
+                continue
             if len(targets) == 1:
                 made = (made,)
             for target, g in zip(targets, made, strict=True):
@@ -202,6 +201,11 @@ class OpNode(Node):
                 elif b > a:
                     out[a] = g
         return out
+
+    def _given(self, kind: str, grads: list[Any], create_graph: bool) -> Any:
+        if kind == "gs":
+            return [self.zeros(s, create_graph) if g is None else g for g, s in zip(grads, self.out_specs, strict=True)]
+        return grads if kind == "given" else self.needs
 
     def _result(self, saved: Any, create_graph: bool) -> Any:
         """A saved result; with its history again where that is wanted."""
@@ -233,7 +237,7 @@ def _unpack(s: Any, create_graph: bool) -> Any:
     if type(s) is not tuple:
         return s
     if s and type(s[0]) is Tensor:
-        t, version = s[:2]
+        t, version = s[0], s[1]
         if t.storage.version != version:
             fn = t.grad_fn
             raise _modified(t.spec, fn.name if fn else "", t.output_nr, t.storage.version, version)

@@ -24,6 +24,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, TypeVar, overload
 
 from gradwire_proto.catalog import CATALOG
@@ -58,14 +59,24 @@ class Plan:
     """
 
     slots: tuple[tuple[str, int], ...]
-    formulas: tuple[tuple[Formula, tuple[tuple[str, int], ...]], ...]
-    """Each with the kind and the slot of what it is called with."""
+    formulas: tuple[tuple[Callable[..., Any], Callable[[list[Any]], Any], int, tuple[int, ...]], ...]
+    """Each with what takes its arguments out of the slots, and the edge that its result is for (-1 where that is not
+    known before the node is: then its targets tell)."""
+    tensors: tuple[int, ...]
+    """Slots that hold saved tensors."""
+    grads: tuple[tuple[int, str], ...]
+    """Slots that are filled when it runs, with their kind."""
     now: tuple[tuple[int, str, int], ...]
     """Slots with their kind and index that are filled from the arguments, when the op is recorded."""
     later: tuple[tuple[int, int], ...]
     """Slots with their index that are filled from the results."""
     holds: bool
     """Whether tensors are saved (or numbers in a tensor's place): only then can a node be used up, as in torch."""
+
+
+def _taker(at: list[int]) -> Callable[[list[Any]], Any]:
+    """What takes the items ``at`` out of a list, as a sequence of one too."""
+    return itemgetter(*at) if len(at) > 1 else itemgetter(slice(at[0], at[0] + 1) if at else slice(0))
 
 
 SAVED = ("input", "value", "spec", "result_spec")
@@ -104,12 +115,22 @@ class Rule:
                 for w in where:
                     if w not in slots:
                         slots.append(w)
-                formulas.append((f, tuple((w[0], slots.index(w)) for w in where)))
+                at = [slots.index(w) for w in where]
+                formulas.append((f.run, _taker(at), self._edge(f.targets), f.targets))
+            tensors = tuple(at for at, (kind, _) in enumerate(slots) if kind == "input")
+            grads = tuple((at, kind) for at, (kind, _) in enumerate(slots) if kind not in (*SAVED, "result"))
             holds = any(kind in ("input", "result") for kind, _ in slots)
             now = tuple((at, kind, i) for at, (kind, i) in enumerate(slots) if kind in SAVED)
             later = tuple((at, i) for at, (kind, i) in enumerate(slots) if kind == "result")
-            found = self.plans[needs] = Plan(tuple(slots), tuple(formulas), now, later, holds)
+            found = self.plans[needs] = Plan(tuple(slots), tuple(formulas), tensors, grads, now, later, holds)
         return found
+
+    def _edge(self, targets: tuple[int, ...]) -> int:
+        """The edge of the argument that a formula is for; -1 where it is for several, or lists make that uncertain."""
+        tensors = [p for p in self.op.params if p.is_tensor]
+        if len(targets) > 1 or any(p.is_list for p in tensors):
+            return -1
+        return tensors.index(self.op.params[targets[0]])
 
     def _source(self, name: str) -> tuple[str, int]:
         if name in ("g", "gs", "given", "needs"):

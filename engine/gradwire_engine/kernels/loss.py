@@ -12,7 +12,8 @@ def reduce(xp: Any, loss: Any, reduction: str) -> Any:
     """The losses as they are, their mean, or their sum."""
     if reduction == "none":
         return loss
-    return xp.mean(wide(xp, loss)) if reduction == "mean" else xp.sum(wide(xp, loss))
+    total = wide(xp, loss).sum()
+    return total if reduction == "sum" else xp.true_divide(total, loss.size)
 
 
 @kernel("mse_loss")
@@ -69,11 +70,11 @@ def _classes(xp: Any, target: Any, weight: Any, classes: int, ignore_index: int)
         IndexError: torch's; CuPy would wrap such an index silently.
     """
     t = target if target.dtype == xp.int64 else target.astype(xp.int64)
-    wrong = t.view(xp.uint64) >= classes
     keep = None
-    if 0 <= ignore_index < classes or bool(wrong.any()):
+    # Taken without its sign, a negative index is past the end too.
+    if 0 <= ignore_index < classes or (t.size and bool(t.view(xp.uint64).max() >= classes)):
         keep = t != ignore_index
-        wrong &= keep
+        wrong = keep & (t.view(xp.uint64) >= classes)
         if bool(wrong.any()):
             raise IndexError(f"Target {int(t[wrong][0])} is out of bounds.")
         t = xp.where(keep, t, 0)
@@ -92,6 +93,8 @@ def _batched(input: Any, target: Any) -> tuple[Any, Any]:
 
 def _at(xp: Any, t: Any) -> tuple[Any, ...]:
     """The index of each target's score in an array of shape (N, C, ...)."""
+    if t.ndim == 1:
+        return xp.arange(t.size), t
     grid = [xp.arange(n).reshape(n, *[1] * (t.ndim - 1 - i)) for i, n in enumerate(t.shape)]
     return (grid[0], t, *grid[1:])
 
@@ -103,8 +106,8 @@ def _summed(xp: Any, loss: Any, w: Any, keep: Any, reduction: str, shape: tuple[
         loss = xp.where(keep, loss, 0)  # minus infinity times 0 would be nan
     if reduction == "none":
         return loss.reshape(shape)
-    total = xp.sum(loss)
-    return total if reduction == "sum" else total / (loss.size if w is None else xp.sum(w))
+    total = loss.sum()
+    return total if reduction == "sum" else total / (loss.size if w is None else w.sum())
 
 
 def _shares(xp: Any, grad: Any, w: Any, keep: Any, t: Any, reduction: str) -> Any:
@@ -138,15 +141,22 @@ def nll_loss_backward(xp: Any, grad: Any, input: Any, target: Any, weight: Any, 
     return made
 
 
+def _highest(xp: Any, x: Any) -> Any:
+    """The highest score of each. NumPy goes faster along many short columns than along many short rows."""
+    if x.ndim == 2 and 0 < x.shape[1] <= 32:
+        return xp.ascontiguousarray(x.T).max(axis=0)[:, None]
+    return x.max(axis=1, keepdims=True)
+
+
 @kernel("cross_entropy")
 def cross_entropy(xp: Any, input: Any, target: Any, weight: Any, reduction: str, ignore_index: int,
                   spec: Any) -> tuple[Any, Any]:  # fmt: skip
     x, t = _batched(wide(xp, input), target)
     t, w, keep = _classes(xp, t, weight, x.shape[1], ignore_index)
-    top = xp.max(x, axis=1, keepdims=True)
+    top = _highest(xp, x)
     x = x - top
     picked = x[_at(xp, t)]
-    total = xp.log(xp.sum(xp.exp(x, out=x), axis=1, keepdims=True))
+    total = xp.log(xp.exp(x, out=x).sum(axis=1, keepdims=True))
     loss = _summed(xp, total[:, 0] - picked, w, keep, reduction, spec[0].shape)
     return loss, (total + top).reshape(spec[1].shape)
 

@@ -16,10 +16,14 @@ def _like(value: Any, array: Any) -> Any:
 def _each(xp: Any, steps: Any, params: Any, grads: Any, maximize: bool,
           *state: Any) -> Iterator[tuple[Any, ...]]:  # fmt: skip
     """Count a step of each parameter that has a gradient; yields its count, itself, the gradient, its state."""
+    every = all(g is not None for g in grads)
+    if every:
+        steps += 1
     for i, (p, g) in enumerate(zip(params, grads, strict=True)):
         if g is None:
             continue
-        steps[i : i + 1] += 1
+        if not every:
+            steps[i : i + 1] += 1
         if maximize:
             g = xp.negative(g)
         yield steps[i], p, g, *(s[i] if s else None for s in state)
