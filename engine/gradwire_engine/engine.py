@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from time import perf_counter_ns
 from typing import Any
@@ -42,8 +43,8 @@ class Engine:
         self.grad_enabled = True
         self.recorded = 0
         """Nodes recorded so far: the creation order."""
-        self.nodes = 0
-        """Nodes alive."""
+        self.alive = object()
+        """Every node holds this, and nobody else."""
         self.line = 0
         """The client's location of the instruction being executed."""
         self.retain_graph = False
@@ -58,6 +59,12 @@ class Engine:
         self.call_function: Callable[..., list[Tensor | None]] = _no_client
         """Runs a custom function's backward in the client: node, gradients, create_graph."""
         self.function_dropped: Callable[[int], None] = lambda function: None
+
+    @property
+    def nodes(self) -> int:
+        """Nodes alive: as many as hold :attr:`alive`, which Python counts anyway; a finalizer would cost each more than
+        all that it saves."""
+        return sys.getrefcount(self.alive) - 2  # this engine, and the argument
 
     def select_device(self) -> None:
         """Make the session's GPU the calling thread's."""

@@ -26,7 +26,9 @@ Edge = tuple["Node", int] | None
 class Node:
     """A recorded operation. ``edges`` lead to where the gradients of its inputs go, ``in_specs`` tell their shapes."""
 
-    __slots__ = ("__weakref__", "edges", "engine", "hooks", "in_specs", "line", "out_specs", "retained", "seq")
+    __slots__ = (
+        "__weakref__", "alive", "edges", "engine", "hooks", "in_specs", "line", "out_specs", "retained", "seq",
+    )  # fmt: skip
 
     def __init__(
         self, engine: Engine, edges: tuple[Edge, ...], in_specs: tuple[Spec, ...], out_specs: tuple[Spec, ...]
@@ -43,10 +45,8 @@ class Node:
         """Tensor hooks by output number."""
         self.retained: dict[int, Any] | None = None
         """Weak references to the tensors that retain their gradient, by output number."""
-        engine.nodes += 1
-
-    def __del__(self) -> None:
-        self.engine.nodes -= 1
+        self.alive = engine.alive
+        """What the engine counts its nodes by: see :attr:`Engine.nodes`."""
 
     @property
     def name(self) -> str:
@@ -146,7 +146,7 @@ class OpNode(Node):
         self.line = engine.line
         self.hooks = None
         self.retained = None
-        engine.nodes += 1
+        self.alive = engine.alive
         self.op = op
         self.plan = plan
         self.needs = needs
@@ -304,7 +304,6 @@ class FunctionNode(Node):
         self.function = function
 
     def __del__(self) -> None:
-        super().__del__()
         self.engine.function_dropped(self.function)
 
     @property
