@@ -427,14 +427,15 @@ class Tensor:
                     "to allow any dtype. Set grad_dtype with caution. Diverging the dtypes of a tensor and its "
                     "gradient may break downstream systems that assume they match."
                 )
-        elif self._grad is None and (self._node is None or not self._node.has_grad):
+        else:
+            drop_gradients([self])
             return
         self._grad = value
-        self._own_node().has_grad = value is not None
+        self._own_node().has_grad = True
         with self._session.wire.lock:
             m = self._session.instruction().set_gradient
-            m.tensor = self._id
-            m.gradient = 0 if value is None else value._id
+            m.tensors.append(self._id)
+            m.gradient = value._id
 
     @grad.deleter
     def grad(self) -> None:
@@ -477,6 +478,20 @@ class Tensor:
 
     def pin_memory(self) -> Tensor:
         return self
+
+
+def drop_gradients(tensors: Iterable[Tensor]) -> None:
+    """Set ``.grad`` of each to None, in one instruction a session."""
+    by_session: dict[Session, list[int]] = {}
+    for t in tensors:
+        node = t._node
+        if t._grad is not None or (node is not None and node.has_grad):
+            t._grad = None
+            t._own_node().has_grad = False
+            by_session.setdefault(t._session, []).append(t._id)
+    for session, ids in by_session.items():
+        with session.wire.lock:
+            session.instruction().set_gradient.tensors.extend(ids)
 
 
 def restore(session: Session, kept: Iterable[Any]) -> None:

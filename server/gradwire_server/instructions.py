@@ -178,10 +178,12 @@ def _require_grad(s: Session, m: pb.RequireGrad) -> None:
 
 
 def _set_gradient(s: Session, m: pb.SetGradient) -> None:
-    t, g = s.tensor(m.tensor), s.maybe(m.gradient)
-    if g is not None and g.shape != t.shape:
-        raise RuntimeError(refusals.assigned_shape(g.shape, t.shape))
-    t.grad = g
+    tensors, g = _tensors(s, m.tensors), s.maybe(m.gradient)
+    for t in tensors:
+        if g is not None and g.shape != t.shape:
+            raise RuntimeError(refusals.assigned_shape(g.shape, t.shape))
+    for t in tensors:
+        t.grad = g
 
 
 def _get_gradient(s: Session, m: pb.GetGradient) -> None:

@@ -56,7 +56,7 @@ def test_what_cancelled_ops_would_have_written_to_stays(raw, gate):
 
 def test_other_instructions_are_done_all_the_same(raw, gate):
     raw.send(put(1, [1.0], True), apply("exp", 1, results=(2,)), put(3, [5.0]),
-             pb.Instruction(set_gradient=pb.SetGradient(tensor=1, gradient=3)), put(4, [7.0]),
+             pb.Instruction(set_gradient=pb.SetGradient(tensors=[1], gradient=3)), put(4, [7.0]),
              pb.Instruction(free=pb.Free(tensors=[4])))  # fmt: skip
     assert gate.reached.wait(20)
     cancel(raw, 1)

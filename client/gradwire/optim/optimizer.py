@@ -12,7 +12,7 @@ import numpy as np
 
 from gradwire.autograd.grad_mode import enable_grad, no_grad
 from gradwire.dispatch import ops
-from gradwire.tensor import Tensor
+from gradwire.tensor import Tensor, drop_gradients
 from gradwire_proto import dtypes
 
 Params = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
@@ -92,11 +92,12 @@ class Optimizer:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients, or with ``set_to_none=False`` overwrite them with zeros."""
+        if set_to_none:
+            drop_gradients(p for group in self.param_groups for p in group["params"])
+            return
         for group in self.param_groups:
             for p in group["params"]:
-                if set_to_none:
-                    p.grad = None
-                elif p.grad is not None:
+                if p.grad is not None:
                     with no_grad():
                         p.grad = p.grad.detach()
                         p.grad.zero_()

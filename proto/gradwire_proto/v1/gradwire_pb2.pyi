@@ -1181,23 +1181,24 @@ Global___RequireGrad: _TypeAlias = RequireGrad  # noqa: Y015
 
 @_typing.final
 class SetGradient(_message.Message):
-    """Set `.grad` of a tensor; 0 for None."""
+    """Set `.grad` of tensors to one and the same; 0 for None."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    TENSOR_FIELD_NUMBER: _builtins.int
+    TENSORS_FIELD_NUMBER: _builtins.int
     GRADIENT_FIELD_NUMBER: _builtins.int
-    tensor: _builtins.int
     gradient: _builtins.int
+    @_builtins.property
+    def tensors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     def __init__(
         self,
         *,
-        tensor: _builtins.int = ...,
+        tensors: _abc.Iterable[_builtins.int] | None = ...,
         gradient: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["gradient", b"gradient", "tensor", b"tensor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gradient", b"gradient", "tensors", b"tensors"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
