@@ -6,7 +6,7 @@ Never recursion, so that a chain of a million nodes is no different from one of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from itertools import count, repeat
 from operator import attrgetter
 from time import perf_counter_ns
@@ -21,6 +21,8 @@ from gradwire_engine.graph import AccumulateGrad, Node, OpNode, history
 from gradwire_engine.tensor import Tensor
 from gradwire_proto import refusals
 from gradwire_proto.spec import Spec
+
+Hook = Callable[[Tensor], Tensor | None]
 
 
 def backward(engine: Engine, roots: list[Tensor], grads: list[Tensor | None], *, retain_graph: bool,
@@ -87,10 +89,12 @@ def _starts(engine: Engine, roots: list[Tensor], grads: list[Tensor | None],
                 raise RuntimeError(refusals.NOT_SCALAR)
             if t.dtype.is_complex:
                 raise RuntimeError(refusals.not_real(t.dtype))
-            g = engine.wrap(engine.xp.ones(t.shape, NUMPY_DTYPE[t.dtype]))
-        elif g.shape != t.shape:
+            ones = engine.xp.ones(t.shape, NUMPY_DTYPE[t.dtype])
+            starts.append((*edge, engine.wrap(ones) if create_graph else ones))
+            continue
+        if g.shape != t.shape:
             raise RuntimeError(refusals.gradient_shape(i, g.shape, t.shape))
-        elif g.dtype.is_complex != t.dtype.is_complex:
+        if g.dtype.is_complex != t.dtype.is_complex:
             raise RuntimeError(refusals.gradient_dtype(i, g.dtype, t.dtype))
         if edge is None:
             raise RuntimeError(refusals.no_history(i))
@@ -175,9 +179,7 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
             buffer[nr] = np.asarray(total) if isinstance(total, np.generic) else total
             owned.add((node, nr))
 
-    def see(node: Node, grads: list[Any]) -> None:
-        """Show the gradients of a node, when all have arrived, to hooks, and capture them."""
-        _hooks(engine, node, grads, create_graph)
+    def capture(node: Node, grads: list[Any]) -> None:
         for nr in captures.get(node, ()):
             g = grads[nr]
             # what the client is given is dense
@@ -188,11 +190,15 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
             if engine.halt is not None:
                 raise RuntimeError(engine.halt)
             grads = arrived.pop(leaf, None) or [None]
-            see(leaf, grads)
+            t = leaf.variable
+            if t.hooks:
+                _hooks(engine, leaf, {0: t.hooks}, grads, create_graph)
+            capture(leaf, grads)
             if accumulate:
                 leaf.run(grads, create_graph)
-                for hook in list((leaf.variable.post_hooks or {}).values()):
-                    hook(leaf.variable)
+                if t.post_hooks:
+                    for hook in list(t.post_hooks.values()):
+                        hook(t)
 
     before = engine.grad_enabled, engine.phase, engine.retain_graph
     engine.grad_enabled, engine.phase, engine.retain_graph = create_graph, "backward", retain_graph
@@ -206,8 +212,10 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
                 raise RuntimeError(engine.halt)
             node = nodes.pop()
             grads = arrived.pop(node, None) or [None] * len(node.out_specs)
-            if node.hooks or node.retained or node in captures:
-                see(node, grads)
+            if node.hooks or node.retained:
+                _hooks(engine, node, node.hooks or {}, grads, create_graph)
+            if node in captures:
+                capture(node, grads)
                 if node in ends:
                     continue
             made: Iterable[Any] = NOTHING
@@ -260,7 +268,7 @@ NOTHING = repeat(None)
 def expandable(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
     """Whether ``shape`` broadcasts to ``to``."""
     lead = len(to) - len(shape)
-    return lead >= 0 and all(a in (1, b) for a, b in zip(shape, to[lead:], strict=True))
+    return to[lead:] == shape or (lead >= 0 and all(a in (1, b) for a, b in zip(shape, to[lead:], strict=True)))
 
 
 def fit(g: Any, spec: Spec, create_graph: bool, node: Node, i: int) -> Any:
@@ -269,8 +277,6 @@ def fit(g: Any, spec: Spec, create_graph: bool, node: Node, i: int) -> Any:
     Raises:
         RuntimeError: torch's, where what ``node`` made for its input ``i`` does not fit.
     """
-    if isinstance(g, np.generic):
-        g = np.asarray(g)  # NumPy's 0-d results are scalars
     if g.shape != spec.shape:
         if not expandable(spec.shape, g.shape):
             raise RuntimeError(
@@ -278,6 +284,11 @@ def fit(g: Any, spec: Spec, create_graph: bool, node: Node, i: int) -> Any:
                 f"expected shape compatible with {list(spec.shape)}"
             )
         g = F.sum_to(g, spec.shape)
+    if not create_graph:
+        if isinstance(g, np.generic):
+            g = np.asarray(g)  # NumPy's 0-d results are scalars
+        if g.dtype is NUMPY_DTYPE[spec.dtype]:
+            return g
     dtype = g.dtype if create_graph else DTYPE[g.dtype]
     if dtype is not spec.dtype:
         if dtype.is_complex and not spec.dtype.is_complex:
@@ -288,11 +299,9 @@ def fit(g: Any, spec: Spec, create_graph: bool, node: Node, i: int) -> Any:
     return g
 
 
-def _hooks(engine: Engine, node: Node, grads: list[Any], create_graph: bool) -> None:
+def _hooks(engine: Engine, node: Node, hooks: dict[int, dict[int, Hook]], grads: list[Any],
+           create_graph: bool) -> None:  # fmt: skip
     """Run the hooks of the tensors whose gradients these are, then keep what is to be retained."""
-    hooks = node.hooks or {}
-    if type(node) is AccumulateGrad and node.variable.hooks:
-        hooks = {0: node.variable.hooks}
     for nr, several in hooks.items():
         for hook in list(several.values()):
             if grads[nr] is None:

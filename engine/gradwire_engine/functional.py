@@ -23,7 +23,10 @@ NUMBERS = (bool, int, float, complex)
 
 
 def named(name: str) -> Callable[..., Any]:
-    """The op of that name as a function."""
+    """The op of that name as a function, made once."""
+    made: Callable[..., Any] | None = globals().get(name)
+    if made is not None:
+        return made
     op = CATALOG.get(name)
     if op is None:
         raise AttributeError(f"no op is called {name!r}")
@@ -112,10 +115,8 @@ def zeros_like(x: Any) -> Any:
 def sum_to(g: Any, shape: tuple[int, ...]) -> Any:
     """Undo broadcasting: ``g`` summed over the dimensions that were expanded from ``shape``."""
     lead = g.ndim - len(shape)
-    dims = tuple(range(lead)) + tuple(
-        i + lead for i, s in enumerate(shape) if s == 1 and g.shape[i + lead] != 1
-    )
-    total = named("sum")
-    if dims:
-        g = total(g, dims, True)
+    if g.shape[lead:] == shape:
+        return named("sum")(g, tuple(range(lead)), False, None) if lead else g
+    ones = [i + lead for i, s in enumerate(shape) if s == 1 and g.shape[i + lead] != 1]
+    g = named("sum")(g, (*range(lead), *ones), True, None)
     return reshape(g, shape) if lead else g

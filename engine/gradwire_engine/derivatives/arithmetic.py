@@ -65,6 +65,8 @@ vjp("div", input=div_input, other=div_other)
 def pow_input(g: Any, input: Any, exponent: Any) -> Any:
     # 0 * inf would be nan where the power is constant.
     if is_number(exponent):
+        if exponent == 2:
+            return g * conj(2 * input)
         return F.zeros_like(g) if exponent == 0 else g * conj(exponent * input ** (exponent - 1))
     return F.where(exponent == 0, 0, g * conj(exponent * input ** (exponent - 1)))
 

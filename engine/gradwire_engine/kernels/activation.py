@@ -27,7 +27,9 @@ def without(xp: Any, x: Any, mask: Any) -> Any:
 def _masked(xp: Any, x: Any, ones: Any) -> Any:
     """``x`` where ``ones`` is -1, which has all bits set, else 0. Its bytes grow to the size of ``x`` but here."""
     bits = xp.dtype(f"i{x.dtype.itemsize}")
-    return (x.view(bits) & ones.astype(bits)).view(x.dtype)
+    made = ones.astype(bits)
+    made = xp.bitwise_and(x.view(bits), made, out=made if made.ndim and made.shape == x.shape else None)
+    return made.view(x.dtype)
 
 
 def rectified(xp: Any, x: Any, slope: Any) -> Any:
