@@ -6,7 +6,7 @@ import pytest
 
 from gradwire_proto import dtypes
 from gradwire_proto.catalog import CATALOG
-from gradwire_proto.codec import decode_arguments, encode_apply, frame_field
+from gradwire_proto.codec import decode_arguments, encode_apply, encode_calls, encode_template, frame_field
 from gradwire_proto.v1 import gradwire_pb2 as pb
 
 
@@ -69,3 +69,21 @@ def test_dtypes_strings_and_lists_of_tensors():
 def test_an_id_of_zero_is_none():
     with pytest.raises(ValueError, match="0 is no tensor id"):
         decode_arguments([pb.Argument(tensor=0)], lambda i: i)
+
+
+@pytest.mark.parametrize("words", [[], [1], [1, 2, 2**63 + 5], list(range(3000))])
+def test_calls_as_protobuf_writes_them(words):
+    want = pb.Instruction(calls=pb.Calls(words=words))
+    assert pb.Frame.FromString(encode_calls(words)) == pb.Frame(instructions=[want])
+    if words:
+        assert encode_calls(words) == frame_field(want)
+
+
+def test_a_template_marks_where_tensors_go():
+    hole = object()
+    made = encode_template(3, CATALOG["div"], [hole, 2.0, "floor"], 1, True)
+    assert made == pb.Template(id=3, op="div", results=1, no_grad=True, arguments=[
+        pb.Argument(tensor=1), pb.Argument(float_value=2.0), pb.Argument(name="rounding_mode", string_value="floor"),
+    ])  # fmt: skip
+    many = encode_template(4, CATALOG["cat"], [(hole, hole), 0], 1, False).arguments
+    assert list(many[0].tensors.ids) == [1, 1]
