@@ -41,8 +41,8 @@ class Case:
     """
 
     __slots__ = (
-        "apart", "args", "base", "clean", "differentiable", "holes", "in_specs", "kernel", "kwargs", "lists", "made",
-        "need", "op", "results", "savings", "spans", "specs", "tensors", "times",
+        "apart", "args", "asks", "base", "carrying", "clean", "differentiable", "holes", "in_specs", "kernel", "kwargs",
+        "lists", "made", "need", "op", "results", "savings", "spans", "specs", "tensors", "times",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, op: Op, specs: Sequence[Any]):
@@ -61,6 +61,10 @@ class Case:
         self.kwargs: dict[str, Any] = {}
         if self.kernel.spec:
             self.kwargs["spec"] = self.made if op.returns_list or len(self.made) != 1 else self.made[0]
+        self.asks = self.kernel.spec or self.kernel.rng
+        """Whether the kernel is called with more than the arguments."""
+        self.carrying = tuple(nr for nr, s in enumerate(self.results) if s.dtype.differentiable)
+        """Results that have a gradient."""
         self.args: list[Any] = []
         """What the kernel is called with, but for tensors."""
         self.holes: list[tuple[int, Any]] = []

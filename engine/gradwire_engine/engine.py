@@ -82,7 +82,8 @@ class Engine:
             MemoryError: it would pass the session's limit.
         """
         self.meter.check(array.nbytes)
-        return self.wrap(self.xp.array(array, order="C"))
+        made = self.xp.array(array, order="C")
+        return Tensor(self, made, spec(made.shape, DTYPE[made.dtype]))
 
     def call(self, name: str, *values: Any) -> Any:
         """Apply an op by name; arguments left out take their defaults."""
@@ -160,14 +161,20 @@ class Engine:
 
     def _call(self, case: Case, args: list[Any], out: Any = None) -> Any:
         """What the kernel makes, timed."""
-        kernel, kwargs = case.kernel, case.kwargs
-        if kernel.rng:
+        times = case.times if self.phase == "forward" else self.timer(case.base.name, self.phase)
+        run, xp = case.kernel.run, self.xp
+        if out is None and not case.asks:
+            began = perf_counter_ns()
+            made = run(xp, *args)
+            times.append(perf_counter_ns() - began)
+            return made
+        kwargs = case.kwargs
+        if case.kernel.rng:
             kwargs = {**kwargs, "rng": self.rng}
         if out is not None:
             kwargs = {**kwargs, "out": out}
-        times = case.times if self.phase == "forward" else self.timer(case.base.name, self.phase)
         began = perf_counter_ns()
-        made = kernel.run(self.xp, *args, **kwargs)
+        made = run(xp, *args, **kwargs)
         times.append(perf_counter_ns() - began)
         return made
 
@@ -223,9 +230,9 @@ class Engine:
             return
         if node.plan.later:
             node.save_results(results)
-        for nr, r in enumerate(results):
-            if r.spec.dtype.differentiable:
-                r.requires_grad, r.grad_fn, r.output_nr = True, node, nr
+        for nr in case.carrying:
+            r = results[nr]
+            r.requires_grad, r.grad_fn, r.output_nr = True, node, nr
 
     def _node(self, case: Case, values: list[Any]) -> OpNode | None:
         """The node of a call, with what its derivative needs of the arguments, where one of them requires grad."""

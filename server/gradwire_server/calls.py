@@ -63,7 +63,10 @@ class Template:
         """
         specs = tuple([t.spec for t in tensors])
         case = self._cases.get(specs) or self._case(specs, tensors)
-        return self._engine.run(case, self._filled(tensors))
+        values = self._plain.copy()  # as _filled() has it, without the call
+        for at, i in self._singles:
+            values[at] = tensors[i]
+        return self._engine.run(case, self._filled(tensors) if self._lists else values)
 
     def _filled(self, holes: Sequence[Any]) -> list[Any]:
         """The arguments in signature order."""
