@@ -29,8 +29,9 @@ from gradwire_proto.codec import encode_calls, encode_template, frame_field
 from gradwire_proto.v1 import gradwire_pb2 as pb
 
 FIRST_COUNT = 16
-"""Instructions that make a frame leave while the server may have nothing to do; twice as many make the next one."""
-FLUSH_COUNT = 128
+"""Instructions that make a frame leave while the server may have nothing to do; half as many again make the next one, for
+the server takes longer over one than the client."""
+FLUSH_COUNT = 256
 """Those that do at last."""
 FLUSH_BYTES = 1 << 20
 """Bytes of tensor contents that make a frame leave."""
@@ -211,7 +212,7 @@ class Wire:
     def _leave(self) -> None:
         """Send a frame that is full. The next may hold more: a server that is busy already can wait for it."""
         self._send(more=True)
-        self._full = min(2 * self._full, FLUSH_COUNT)
+        self._full = min(self._full * 3 // 2, FLUSH_COUNT)
 
     def flush(self) -> None:
         """Send what is there. Call without ``lock`` held, for it may wait for the server to keep up."""
