@@ -24,7 +24,6 @@ from gradwire_proto.dtypes import DType
 from gradwire_proto.spec import Spec
 
 _HERE = __file__.rpartition("/")[0] + "/"
-_own_files: dict[str, bool] = {}
 _PROTO = dtypes.__file__.rpartition("/")[0] + "/"
 
 
@@ -37,6 +36,17 @@ mode = _Mode()
 """What holds in this thread: whether ops are recorded."""
 
 
+class _Own(dict[str, bool]):
+    """Whether a file of code is gradwire's own, by its name."""
+
+    def __missing__(self, name: str) -> bool:
+        own = self[name] = name.startswith((_HERE, _PROTO))
+        return own
+
+
+_own = _Own()
+
+
 def caller() -> tuple[str, int]:
     """File and line of the innermost frame that is not gradwire's own."""
     f = _outside(sys._getframe(2))
@@ -44,26 +54,22 @@ def caller() -> tuple[str, int]:
 
 
 def _outside(f: FrameType) -> FrameType:
-    while True:
-        name = f.f_code.co_filename
-        own = _own_files.get(name)
-        if own is None:
-            own = _own_files[name] = name.startswith((_HERE, _PROTO))
-        if not own or f.f_back is None:
-            return f
+    while _own[f.f_code.co_filename] and f.f_back is not None:
         f = f.f_back
+    return f
 
 
 class Known:
     """What calls have in common whose plain arguments are equal and whose tensors have equal specs."""
 
-    __slots__ = ("op", "plain", "recorded", "results", "several", "source", "targets")
+    __slots__ = ("no_grad", "op", "plain", "recorded", "results", "several", "source", "targets")
 
     def __init__(self, op: Op, values: list[Any], tensors: list[Tensor], results: tuple[Spec, ...]):
         self.op = op
         self.plain = [_plain(v) for v in values]
         """The arguments, with something else where tensors go."""
         self.results = results
+        self.no_grad = not mode.grad
         self.recorded = mode.grad and op.differentiable
         self.several = op.returns_list or len(op.results) != 1
         at = {id(t): i for i, t in enumerate(tensors)}
@@ -222,16 +228,18 @@ def _send(known: Known, values: list[Any] | None, tensors: list[Tensor], results
     wire = session.wire
     f = _outside(sys._getframe(2))
     with wire.lock:
-        where = wire.place(f)
-        ids = [r._id for r in results]
+        where = wire.places.get((f.f_code, f.f_lasti)) or wire.place(f)
         if values is None:
-            template = wire.templates.get(known)
-            if template is None:
-                template = wire.new_template(known, known.op, known.plain, len(ids), not mode.grad)
-            session.add_call([template, where, *[t._id for t in tensors], *ids])
+            template = wire.templates.get(known) or wire.new_template(known, len(results))
+            words = [template, where]
+            for t in tensors:
+                words.append(t._id)
+            for t in results:
+                words.append(t._id)
+            session.add_call(words)
         else:
             sync_mode(session)
-            session.add_encoded(encode_apply(known.op, values, ids, where, Tensor))
+            session.add_encoded(encode_apply(known.op, values, [t._id for t in results], where, Tensor))
     wire.relieve()
 
 

@@ -18,19 +18,21 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from types import CodeType, FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
 from gradwire import waits
 from gradwire.errors import OutOfMemoryError, exception
-from gradwire_proto.catalog.declare import Op
 from gradwire_proto.codec import encode_calls, encode_template, frame_field
 from gradwire_proto.v1 import gradwire_pb2 as pb
 
+if TYPE_CHECKING:
+    from gradwire.dispatch import Known
+
 FIRST_COUNT = 16
-"""Instructions that make a frame leave while the server may have nothing to do; half as many again make the next one, for
-the server takes longer over one than the client."""
+"""Instructions that make a frame leave while the server may have nothing to do; half as many again make the next one,
+for the server takes longer over one than the client."""
 FLUSH_COUNT = 256
 """Those that do at last."""
 FLUSH_BYTES = 1 << 20
@@ -39,6 +41,9 @@ FLUSH_SECONDS = 0.002
 """How long an instruction waits for company."""
 WINDOW = 64
 """Frames in flight before the sender reads acknowledgements: with FLUSH_BYTES, the bound on what is kept to repeat."""
+HAND_OVER_SECONDS = 0.00005
+"""How long the interpreter is left to the thread that sends a frame. It would wait for 5 ms, Python's switch interval,
+and the server for the frame."""
 ACKNOWLEDGE = 8
 """Full frames that share an acknowledgement: each one wakes a thread on either side."""
 MOST_PLACES = 16384
@@ -108,10 +113,10 @@ class Wire:
         self._received = 0
         self._requests = 0
         self._locations: dict[tuple[str, int], int] = {}
-        self._places: dict[tuple[CodeType, int], int] = {}
+        self.places: dict[tuple[CodeType, int], int] = {}
         """The same by code and position in it: to work out a line number takes as long as half an op."""
-        self.templates: dict[Any, int] = {}
-        """The ids of templates that the server knows, by what the caller knows them by."""
+        self.templates: dict[Known, int] = {}
+        """The ids of templates that the server knows."""
         self.max_templates = 1
         """How many that may be."""
         self._reading = threading.RLock()
@@ -156,23 +161,20 @@ class Wire:
         return known
 
     def place(self, f: FrameType) -> int:
-        """The id of the place that a frame of the program is at. Call with ``lock`` held."""
-        key = f.f_code, f.f_lasti
-        known = self._places.get(key)
-        if known is None:
-            if len(self._places) >= MOST_PLACES:
-                self._places.clear()
-            known = self._places[key] = self.location(f.f_code.co_filename, f.f_lineno)
-        return known
+        """The id of the place that a frame of the program is at, for ``places``. Call with ``lock`` held."""
+        if len(self.places) >= MOST_PLACES:
+            self.places.clear()
+        made = self.places[f.f_code, f.f_lasti] = self.location(f.f_code.co_filename, f.f_lineno)
+        return made
 
-    def new_template(self, key: Any, op: Op, plain: Sequence[Any], results: int, no_grad: bool) -> int:
+    def new_template(self, known: Known, results: int) -> int:
         """Tell the server a template; its id. Call with ``lock`` held."""
         if len(self.templates) >= self.max_templates:
             self._send(more=True)  # what uses ids of old leaves before they are given away again
             self.templates.clear()
         made = len(self.templates) + 1
-        self._fresh.append(encode_template(made, op, plain, results, no_grad))
-        self.templates[key] = made  # last: where Ctrl-C strikes before, it is told once more
+        self._fresh.append(encode_template(made, known.op, known.plain, results, known.no_grad))
+        self.templates[known] = made  # last: where Ctrl-C strikes before, it is told once more
         return made
 
     def add_call(self, words: list[int]) -> None:
@@ -270,7 +272,7 @@ class Wire:
             self._unacknowledged.append((seq, data))
         finally:
             self._outbox.put(data)
-        time.sleep(0)  # hands the interpreter to the thread that sends: else it waits for up to a switch interval
+        time.sleep(HAND_OVER_SECONDS)
 
     def _flush_late(self) -> None:
         while True:

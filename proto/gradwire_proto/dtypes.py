@@ -22,7 +22,7 @@ class Category(enum.IntEnum):
 class DType:
     """One element type. Compare with ``is``: there is exactly one object for each type."""
 
-    __slots__ = ("category", "itemsize", "legacy", "name", "number")
+    __slots__ = ("category", "differentiable", "itemsize", "legacy", "name", "number")
 
     def __init__(self, name: str, number: int, itemsize: int, category: Category, legacy: str):
         self.name = name
@@ -32,6 +32,7 @@ class DType:
         self.itemsize = itemsize
         """Bytes an element."""
         self.category = category
+        self.differentiable = category >= Category.FLOAT
         self.legacy = legacy
         """The name that torch's older error texts use: ``"Float"`` for float32."""
 
@@ -46,10 +47,6 @@ class DType:
     @property
     def is_signed(self) -> bool:
         return self.category is not Category.BOOL and self.name != "uint8"
-
-    @property
-    def differentiable(self) -> bool:
-        return self.category >= Category.FLOAT
 
     def __repr__(self) -> str:
         return f"torch.{self.name}"
