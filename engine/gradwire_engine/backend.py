@@ -63,7 +63,7 @@ def matmul(xp: Any, a: Any, b: Any, out: Any = None) -> Any:
         return out
     if xp is np and b.ndim:
         _use_threads(a.size * b.shape[-1] >= PARALLEL)
-    return xp.matmul(a, b, out=out)
+    return a @ b if out is None else xp.matmul(a, b, out=out)
 
 
 PARALLEL = 8 * 2**20

@@ -6,8 +6,8 @@ Never recursion, so that a chain of a million nodes is no different from one of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from itertools import count, repeat
+from collections.abc import Callable
+from itertools import repeat
 from operator import attrgetter
 from time import perf_counter_ns
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 from gradwire_engine import functional as F
 from gradwire_engine.backend import DTYPE, NUMPY_DTYPE
 from gradwire_engine.engine import Engine
-from gradwire_engine.graph import AccumulateGrad, Node, OpNode, history
+from gradwire_engine.graph import AccumulateGrad, Node, OpNode, history, own
 from gradwire_engine.tensor import Tensor
 from gradwire_proto import refusals
 from gradwire_proto.spec import Spec
@@ -53,8 +53,8 @@ def grad(engine: Engine, outputs: list[Tensor], inputs: list[Tensor], grads: lis
     edges = [_input_edge(t) for t in inputs]
     found = _run(engine, starts, retain_graph, create_graph, edges, accumulate=False)
     results: list[Tensor | None] = []
-    for i, g in enumerate(found):
-        if g is None:
+    for i in range(len(found)):
+        if found[i] is None:
             if not allow_unused:
                 raise RuntimeError(
                     f"The differentiated Tensor at index {i} appears to not have been used in the graph. Set "
@@ -62,9 +62,9 @@ def grad(engine: Engine, outputs: list[Tensor], inputs: list[Tensor], grads: lis
                 )
             results.append(None)
         elif create_graph:
-            results.append(g)
+            results.append(found[i])
         else:
-            results.append(engine.keep(g))
+            results.append(own(engine, found, i))
     return results
 
 
@@ -89,7 +89,9 @@ def _starts(engine: Engine, roots: list[Tensor], grads: list[Tensor | None],
                 raise RuntimeError(refusals.NOT_SCALAR)
             if t.dtype.is_complex:
                 raise RuntimeError(refusals.not_real(t.dtype))
-            ones = engine.xp.ones(t.shape, NUMPY_DTYPE[t.dtype])
+            ones = engine.xp.array(1, NUMPY_DTYPE[t.dtype])
+            if t.shape:
+                ones = ones.reshape(t.shape)
             starts.append((*edge, engine.wrap(ones) if create_graph else ones))
             continue
         if g.shape != t.shape:
@@ -114,8 +116,8 @@ def _order(starts: list[Node], targets: set[Node] | None) -> tuple[list[Node], d
     """
     nodes: list[Node] = []
     waiting: dict[Node, int] = {}
-    stack = list(dict.fromkeys(starts))
-    seen = set(stack)
+    seen = set(starts)
+    stack = list(seen)
     while stack:
         node = stack.pop()
         if type(node) is AccumulateGrad:
@@ -134,13 +136,18 @@ def _order(starts: list[Node], targets: set[Node] | None) -> tuple[list[Node], d
     if targets is None:
         return nodes, waiting, None, set()
     needed, ends = set(targets), set(targets)
+    leading = []
     for node in nodes:
         for e in node.edges:
             if e is not None and e[0] in needed:
                 needed.add(node)
                 ends.discard(node)
+                leading.append(node)
                 break
-    return [n for n in nodes if n in needed], waiting, needed, ends
+        else:
+            if node in needed:
+                leading.append(node)
+    return leading, waiting, needed, ends
 
 
 _seq = attrgetter("seq")
@@ -159,7 +166,7 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
     owned: set[tuple[Node, int]] = set()
     """Those that are sums, in memory of our own."""
     spent: dict[str, list[int]] = {}
-    ndarray, dtypes = engine.xp.ndarray, NUMPY_DTYPE
+    ndarray, dtypes, generic, asarray = engine.xp.ndarray, NUMPY_DTYPE, np.generic, np.asarray
 
     def deliver(node: Node, nr: int, g: Any) -> None:
         buffer = arrived.get(node)
@@ -193,7 +200,8 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
             t = leaf.variable
             if t.hooks:
                 _hooks(engine, leaf, {0: t.hooks}, grads, create_graph)
-            capture(leaf, grads)
+            if captures:
+                capture(leaf, grads)
             if accumulate:
                 leaf.run(grads, create_graph)
                 if t.post_hooks:
@@ -214,11 +222,11 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
             grads = arrived.pop(node, None) or [None] * len(node.out_specs)
             if node.hooks or node.retained:
                 _hooks(engine, node, node.hooks or {}, grads, create_graph)
-            if node in captures:
+            if captures and node in captures:
                 capture(node, grads)
                 if node in ends:
                     continue
-            made: Iterable[Any] = NOTHING
+            made: Any = NOTHING
             engine.line = node.line
             if grads[0] is None and not any(g is not None for g in grads):
                 pass
@@ -235,24 +243,31 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
                     spent[name] = [took]
             if not retain_graph:
                 node.release()
-            complete: list[AccumulateGrad] = []
-            for e, s, g, i in zip(node.edges, node.in_specs, made, count(), strict=False):
-                if e is None or (needed is not None and e[0] not in needed):
+            complete = None
+            for e, s, g in zip(node.edges, node.in_specs, made):  # noqa: B905  (to say so takes as long as to zip)
+                if e is None:
                     continue
                 n = e[0]
+                if needed is not None and n not in needed:
+                    continue
                 if g is not None:
-                    if type(g) is not ndarray or g.dtype is not dtypes[s.dtype] or g.shape != s.shape:
-                        g = fit(g, s, create_graph, node, i)
+                    if type(g) is not ndarray and isinstance(g, generic):
+                        g = asarray(g)  # NumPy's 0-d results are scalars
+                    if type(g) is not ndarray or g.shape != s.shape or g.dtype is not dtypes[s.dtype]:
+                        g = fit(g, s, create_graph, node, e)
                     # What nearly always comes to pass, without a call.
                     if n not in arrived and len(n.out_specs) == 1:
                         arrived[n] = [g]
                     else:
                         deliver(n, e[1], g)
                 if type(n) is AccumulateGrad:
-                    waiting[n] -= 1
-                    if not waiting[n]:
+                    left = waiting[n] = waiting[n] - 1
+                    if not left:
+                        if complete is None:
+                            complete = []
                         complete.append(n)
-            if complete:
+            if complete is not None:
+                made = g = None  # so that a leaf may find that it alone has its gradient
                 finish(complete)
     finally:
         engine.grad_enabled, engine.phase, engine.retain_graph = before
@@ -271,14 +286,15 @@ def expandable(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
     return to[lead:] == shape or (lead >= 0 and all(a in (1, b) for a, b in zip(shape, to[lead:], strict=True)))
 
 
-def fit(g: Any, spec: Spec, create_graph: bool, node: Node, i: int) -> Any:
+def fit(g: Any, spec: Spec, create_graph: bool, node: Node, edge: tuple[Node, int]) -> Any:
     """A gradient in its input's shape and type: broadcasting undone, a real input's imaginary part dropped.
 
     Raises:
-        RuntimeError: torch's, where what ``node`` made for its input ``i`` does not fit.
+        RuntimeError: torch's, where what ``node`` made for the input behind ``edge`` does not fit.
     """
     if g.shape != spec.shape:
         if not expandable(spec.shape, g.shape):
+            i = next(i for i, e in enumerate(node.edges) if e is edge)
             raise RuntimeError(
                 f"Function {node.name} returned an invalid gradient at index {i} - got {list(g.shape)} but "
                 f"expected shape compatible with {list(spec.shape)}"

@@ -40,8 +40,12 @@ __getattr__ = named
 def _function(op: Op) -> Callable[..., Any]:
     names = [p.name for p in op.params]
     defaults = [p.default for p in op.params]
+    ndarray, most, called = np.ndarray, len(names), op.name
 
     def f(*args: Any, **kwargs: Any) -> Any:
+        if args and len(args) == most and type(args[0]) is ndarray:  # what is mostly differentiated
+            k = KERNELS[called]
+            return run_kernel(op, args) if k.spec else k.run(np, *args)
         values: Any = args
         if kwargs or len(args) < len(names):
             values = [*args, *defaults[len(args) :]]
@@ -49,7 +53,7 @@ def _function(op: Op) -> Callable[..., Any]:
                 values[names.index(name)] = v
         for v in values:
             kind = type(v)
-            if kind is np.ndarray:  # what is mostly differentiated
+            if kind is ndarray:
                 k = KERNELS[op.name]
                 return run_kernel(op, values) if k.spec else k.run(np, *values)
             first = v[0] if (kind is tuple or kind is list) and v else v
@@ -115,6 +119,8 @@ def zeros_like(x: Any) -> Any:
 def sum_to(g: Any, shape: tuple[int, ...]) -> Any:
     """Undo broadcasting: ``g`` summed over the dimensions that were expanded from ``shape``."""
     lead = g.ndim - len(shape)
+    if lead and type(g) is np.ndarray and g.itemsize > 2 and g.shape[lead:] == shape:
+        return np.add.reduce(g, axis=0 if lead == 1 else tuple(range(lead)))  # the gradient of every bias
     if g.shape[lead:] == shape:
         return named("sum")(g, tuple(range(lead)), False, None) if lead else g
     ones = [i + lead for i, s in enumerate(shape) if s == 1 and g.shape[i + lead] != 1]

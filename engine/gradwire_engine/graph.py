@@ -7,15 +7,16 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
+from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
 from gradwire_engine import functional as F
-from gradwire_engine.backend import NUMPY_DTYPE
+from gradwire_engine.backend import DTYPE, NUMPY_DTYPE
 from gradwire_engine.registry import Plan
 from gradwire_engine.tensor import Tensor
 from gradwire_proto import refusals
 from gradwire_proto.catalog.declare import Op
-from gradwire_proto.spec import Spec
+from gradwire_proto.spec import Spec, spec
 
 if TYPE_CHECKING:
     from gradwire_engine.engine import Engine
@@ -77,21 +78,40 @@ class AccumulateGrad(Node):
         return "torch::autograd::AccumulateGrad"
 
     def run(self, grads: list[Any], create_graph: bool) -> list[Any]:
-        g = grads[0]
         t = self.variable
-        if g is None or not t.requires_grad:
+        if grads[0] is None or not t.requires_grad:
             return []
         if t.grad is None:
-            if create_graph:
-                t.grad = F.clone(g)
-            else:
-                t.grad = self.engine.keep(g)
+            t.grad = F.clone(grads[0]) if create_graph else own(self.engine, grads, 0)
         elif create_graph:
-            t.grad = t.grad + g
+            t.grad = t.grad + grads[0]
         else:
-            t.grad.array[...] += g
+            array = t.grad.array
+            array += grads[0]
             t.grad.storage.version += 1
         return []
+
+
+def own(engine: Engine, grads: list[Any], i: int) -> Tensor:
+    """A leaf tensor of the array ``grads[i]``: of its very memory where nobody but the list can see it, else of a copy.
+
+    Whoever else had the array, or a view of it, would count as a reference to it.
+    """
+    alone = holders(grads, i) == ALONE
+    g = grads[i]
+    if not alone or g.base is not None or not g.flags.c_contiguous:
+        return engine.keep(g)
+    engine.meter.check(g.nbytes)
+    return Tensor(engine, g, spec(g.shape, DTYPE[g.dtype]))
+
+
+def holders(grads: list[Any], i: int) -> int:
+    """How many references to ``grads[i]`` there are."""
+    return getrefcount(grads[i])
+
+
+ALONE = holders([object()], 0)
+"""How many there are where only the list has it. Measured, since what a call adds differs between Pythons."""
 
 
 def history(t: Tensor) -> Edge:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -138,6 +139,36 @@ def test_sums_are_made_in_no_one_elses_memory(engine):
     assert y.grad.array.tolist() == [30, 60] and a.grad.array.tolist() == [50, 100]
     kept = [t.grad.array for t in (y, a)]
     assert not any(np.shares_memory(k, given.array) for k in kept) and not np.shares_memory(*kept)
+
+
+def test_leaf_takes_over_only_a_gradient_that_nobody_else_has(engine):
+    a, b, c = (leaf(engine, [1.0, 2.0]) for _ in range(3))
+    seen = []
+    engine.add_hook(a, 1, lambda g: seen.append(g.array))
+    run(engine, a, inputs=[a], grads=[given := leaf(engine, [3.0, 4.0], False)])
+    run(engine, engine.call("sum", b + c))
+    run(engine, engine.call("sum", engine.call("view", b * 1.0, (1, 2)) * c))
+    arrays = [given.array, *seen, *(t.grad.array for t in (a, b, c))]
+    assert not any(np.shares_memory(x, y) for i, x in enumerate(arrays) for y in arrays[:i])
+    assert b.grad.array.tolist() == [2, 3] and c.grad.array.tolist() == [2, 3]
+
+
+def test_gradient_that_a_formula_made_is_not_copied(engine):
+    made = []
+
+    a, b = leaf(engine, [1.0, 2.0]), leaf(engine, [3.0, 4.0])
+    y = a * b
+    plan = y.grad_fn.plan
+    (f, *first), *others = plan.formulas
+
+    def watch(*args: Any) -> Any:
+        g = f(*args)
+        made.append(g.__array_interface__["data"][0])
+        return g
+
+    y.grad_fn.plan = replace(plan, formulas=((watch, *first), *others))
+    run(engine, engine.call("sum", y))
+    assert a.grad.array.tolist() == [3, 4] and a.grad.array.__array_interface__["data"][0] == made[0]
 
 
 def test_captured_gradients_are_memory_of_their_own(engine):

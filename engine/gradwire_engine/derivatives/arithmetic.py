@@ -16,6 +16,11 @@ def times(g: Any, alpha: Any) -> Any:
     return g if alpha == 1 else g * conj(alpha)
 
 
+def twice(x: Any) -> Any:
+    """``2 * x``, without the time it takes to make an array of a Python number."""
+    return x + x
+
+
 def unknown(text: str) -> Callable[[Any], Any]:
     """The formula of a derivative that nobody knows: torch's refusal."""
 
@@ -36,7 +41,7 @@ vjp("mul", input=lambda g, other: g * conj(other), other=lambda g, input: g * co
 vjp("neg", input=lambda g: -g)
 vjp("positive", input=lambda g: g)
 vjp("reciprocal", input=lambda g, result: -g * conj(result * result))
-vjp("square", input=lambda g, input: g * conj(2 * input))
+vjp("square", input=lambda g, input: twice(g * conj(input)))
 vjp("floor_divide", input=unknown("derivative for aten::floor_divide is not implemented"),
                     other=unknown("derivative for aten::floor_divide is not implemented"))
 vjp("remainder", input=lambda g: g, other=lambda g, input, other: -g * F.div(input, other, rounding_mode="floor"))
@@ -66,7 +71,7 @@ def pow_input(g: Any, input: Any, exponent: Any) -> Any:
     # 0 * inf would be nan where the power is constant.
     if is_number(exponent):
         if exponent == 2:
-            return g * conj(2 * input)
+            return twice(g * conj(input))
         return F.zeros_like(g) if exponent == 0 else g * conj(exponent * input ** (exponent - 1))
     return F.where(exponent == 0, 0, g * conj(exponent * input ** (exponent - 1)))
 

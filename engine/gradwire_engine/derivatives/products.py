@@ -8,10 +8,11 @@ from typing import Any
 from gradwire_engine import functional as F
 from gradwire_engine.functional import conj_real as conj
 from gradwire_engine.registry import vjp
+from gradwire_engine.tensor import Tensor
 
 
 def mt(x: Any) -> Any:
-    return F.transpose(x, -2, -1)
+    return F.transpose(x, -2, -1) if type(x) is Tensor else x.swapaxes(-2, -1)
 
 
 def mh(x: Any) -> Any:

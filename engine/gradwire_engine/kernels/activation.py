@@ -7,6 +7,7 @@ from typing import Any
 
 from gradwire_engine.backend import NUMPY_DTYPE, erf_of_root, in_blocks
 from gradwire_engine.registry import kernel
+from gradwire_proto import dtypes
 
 
 def wide(xp: Any, x: Any) -> Any:
@@ -26,10 +27,14 @@ def without(xp: Any, x: Any, mask: Any) -> Any:
 
 def _masked(xp: Any, x: Any, ones: Any) -> Any:
     """``x`` where ``ones`` is -1, which has all bits set, else 0. Its bytes grow to the size of ``x`` but here."""
-    bits = xp.dtype(f"i{x.dtype.itemsize}")
+    bits = BITS[x.itemsize]
     made = ones.astype(bits)
     made = xp.bitwise_and(x.view(bits), made, out=made if made.ndim and made.shape == x.shape else None)
     return made.view(x.dtype)
+
+
+BITS = {d.itemsize: NUMPY_DTYPE[d] for d in (dtypes.int16, dtypes.int32, dtypes.int64)}
+"""The integers of a number of bytes."""
 
 
 def rectified(xp: Any, x: Any, slope: Any) -> Any:

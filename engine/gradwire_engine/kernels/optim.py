@@ -10,23 +10,21 @@ from gradwire_engine.registry import kernel
 
 def _like(value: Any, array: Any) -> Any:
     """A number that lives in an array (on a GPU it must not be read) in the type of ``array``."""
-    return value.astype(array.dtype) if hasattr(value, "dtype") else value
+    return value.astype(array.dtype, copy=False) if hasattr(value, "dtype") else value
 
 
 def _each(xp: Any, steps: Any, params: Any, grads: Any, maximize: bool,
           *state: Any) -> Iterator[tuple[Any, ...]]:  # fmt: skip
     """Count a step of each parameter that has a gradient; yields its count, itself, the gradient, its state."""
-    every = all(g is not None for g in grads)
-    if every:
+    having = [i for i, g in enumerate(grads) if g is not None]
+    if len(having) == len(params):
         steps += 1
-    for i, (p, g) in enumerate(zip(params, grads, strict=True)):
-        if g is None:
-            continue
-        if not every:
+    else:
+        for i in having:
             steps[i : i + 1] += 1
-        if maximize:
-            g = xp.negative(g)
-        yield steps[i], p, g, *(s[i] if s else None for s in state)
+    for i in having:
+        g = xp.negative(grads[i]) if maximize else grads[i]
+        yield steps[i], params[i], g, *[s[i] if s else None for s in state]
 
 
 def _parts(xp: Any, steps: Any, params: Any, grads: Any, maximize: bool,
@@ -47,7 +45,10 @@ def _scaled_add(xp: Any, target: Any, array: Any, scale: Any) -> None:
 @kernel("sgd_")
 def sgd_(xp: Any, params: Any, momentum_buffers: Any, steps: Any, lr: Any, momentum: float, dampening: float,
          weight_decay: float, nesterov: bool, maximize: bool, grads: Any) -> None:  # fmt: skip
+    dtype = rate = None
     for t, p, g, buffer in _each(xp, steps, params, grads, maximize, momentum_buffers):
+        if p.dtype is not dtype:
+            dtype, rate = p.dtype, xp.asarray(lr, p.real.dtype)  # made an array once, not at each product
         if weight_decay:
             g = xp.add(g, xp.multiply(p, weight_decay))
         if buffer is not None:
@@ -58,7 +59,7 @@ def sgd_(xp: Any, params: Any, momentum_buffers: Any, steps: Any, lr: Any, momen
             else:
                 xp.add(buffer, g, out=buffer)
             g = xp.add(g, xp.multiply(buffer, momentum)) if nesterov else buffer
-        xp.subtract(p, xp.multiply(g, _like(lr, p.real)), out=p)
+        xp.subtract(p, xp.multiply(g, rate), out=p)
 
 
 @kernel("adam_")
