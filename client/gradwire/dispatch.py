@@ -217,8 +217,8 @@ def _record(tensors: list[Tensor], session: Session) -> tuple[Node | None, bool 
 
 def sync_mode(session: Session) -> None:
     """Tell the server this thread's grad mode where it has another. Call with the lock held."""
-    if session.grad_mode is not mode.grad:
-        session.grad_mode = mode.grad
+    if session.wire.grad_mode is not mode.grad:
+        session.wire.grad_mode = mode.grad
         session.instruction().set_grad_mode.enabled = mode.grad
 
 

@@ -111,8 +111,6 @@ class Session:
         """The leaves that require grad, by id."""
         self.last_write = 0
         """When a tensor that a graph may have saved was last written to, as a count of instructions."""
-        self.grad_mode: bool | None = None if takeover else True
-        """As the server has it; None where that is not known."""
         self._key = key
         self._dead: collections.deque[int] = collections.deque()
         self._dead_bytes = 0
@@ -240,7 +238,7 @@ class Session:
         if nbytes > self.limits.max_inline_bytes:
             return self._get_bulk(i, nbytes)
         data = self.wire.wait(self._ask(i)).value.data
-        return np.frombuffer(bytearray(data.data), numpy_dtype(data.dtype)).reshape(tuple(data.shape))
+        return np.ndarray(tuple(data.shape), numpy_dtype(data.dtype), bytearray(data.data))
 
     def _ask(self, i: int, segment: shared.Segment | None = None) -> int:
         """Request a tensor's contents."""

@@ -94,6 +94,9 @@ class Wire:
         """Instructions so far."""
         self.lock = threading.RLock()
         """Held while an instruction is written; instructions of one thread keep their order."""
+        self.grad_mode: bool | None = None if takeover else True
+        """As the server has it when it comes to the instruction to be; None where that is not known. Use it with
+        ``lock`` held."""
         self._metadata = metadata
         self._call_back = call_back
         self._dropped = dropped
@@ -185,7 +188,7 @@ class Wire:
         if parts and type(parts[-1]) is list:
             parts[-1] += words
         else:
-            if not parts:
+            if not parts and not self._wake.is_set():
                 self._wake.set()
             parts.append(words)
         self._count += 1
@@ -204,7 +207,7 @@ class Wire:
     def _append(self, part: bytes | pb.Instruction, nbytes: int) -> None:
         if self._count >= self._full or self._bytes >= FLUSH_BYTES:
             self._leave()
-        if not self._parts:
+        if not self._parts and not self._wake.is_set():
             self._wake.set()
         self._bytes += nbytes
         self._count += 1
@@ -284,8 +287,10 @@ class Wire:
             with self.lock, contextlib.suppress(ConnectionError):
                 if self._seq == begun:
                     self._send()
-                elif self._parts:
-                    self._wake.set()  # that frame has left; its successor gets as long
+                else:
+                    # That frame has left, and its successor gets as long. Or else a program that waits often sends its
+                    # frames itself: to look again is cheaper than to be woken for each.
+                    self._wake.set()
             if not self._replies.is_active():
                 self._keep_alive()
 
@@ -425,14 +430,19 @@ class Wire:
             kept = self._unacknowledged
             while kept and kept[0][0] <= reply.acknowledged:
                 kept.popleft()
+        kind = reply.WhichOneof("kind")
         if reply.seq:
             if reply.seq <= self._received:
                 return  # repeated after a broken connection
             self._progress = True
-            self._received = reply.seq
+            if kind == "callback":
+                with self.lock:
+                    self._send()  # what was added before is no part of it
+                    self._received, self.grad_mode = reply.seq, reply.callback.create_graph
+            else:
+                self._received = reply.seq
         for function in reply.dropped_functions:
             self._dropped(function)
-        kind = reply.WhichOneof("kind")
         if kind is None or kind == "attached":
             return
         if kind == "callback":
@@ -443,6 +453,7 @@ class Wire:
             finally:  # or the server would wait for ever
                 with self.lock:
                     self.add().answer.CopyFrom(answer)
+                    self.grad_mode = None  # what it was before the callback
                     self._send()
             return
         body = getattr(reply, kind)

@@ -48,17 +48,21 @@ def _put(s: Session, m: pb.Put) -> None:
 def _get(s: Session, m: pb.Get) -> None:
     try:
         t = s.tensor(m.tensor)
-        data = pb.TensorData(dtype=t.dtype.number, shape=t.shape)
+        reply = pb.Reply()  # filled in where it is: a message given to another is copied, its bytes and all
+        value = reply.value
+        value.request = m.request
+        data = value.data
+        data.dtype = t.spec.dtype.number  # type: ignore[assignment]  # the stubs want one of their own ints
+        data.shape.extend(t.spec.shape)
         if m.segment:
             array = np.ascontiguousarray(to_host(t.array))
             _segments(s).write(m.segment, array.reshape(-1).view(np.uint8))
-            s.reply(value=pb.Value(request=m.request, data=data))
         elif t.spec.nbytes > s.limits.max_inline_bytes:
             s.transfers.offer(m.request, t.array, lend=s.is_last(m.request))
-            s.reply(value=pb.Value(request=m.request, data=data, download=m.request))
+            value.download = m.request
         else:
             data.data = to_host(t.array).tobytes()
-            s.reply(value=pb.Value(request=m.request, data=data))
+        s.held.append(reply)
     except Exception as e:
         s.fail(e, m.request)
 

@@ -97,7 +97,8 @@ class Session:
         self._behind: list[deque[tuple[pb.Frame, pb.Instruction]]] = [deque()]
         """What was sent before the client received them: what comes after the instruction that calls back first, then
         what comes after each that its callback runs. They are executed when that instruction is done."""
-        self._held: list[pb.Reply] = []
+        self.held: list[pb.Reply] = []
+        """Answers that leave at the end of the frame."""
         self._dropped: list[int] = []
         self._source: Iterator[pb.Instruction] = iter(())
         self._frame = pb.Frame()
@@ -226,10 +227,10 @@ class Session:
                     self.fail(ValueError(f"a frame of {len(data)} bytes is not parseable as gradwire.v1.Frame: {e}"))
                     self.flush()
                     continue
-                if frame.received:
-                    self.outbox.received(frame.received)
                 if frame.seq or frame.instructions:
                     yield frame
+                if frame.received:  # looked at last: there is an answer to be sent
+                    self.outbox.received(frame.received)
 
     def _hand_over(self, epoch: int, stream: Stream) -> None:
         """Tell a client that takes over what there is."""
@@ -262,7 +263,6 @@ class Session:
         A generator that a callback goes on reading from, in the middle of a backward pass.
         """
         for frame in self._frames():
-            self.touch()
             if frame.seq <= self.begun:
                 continue  # repeated after a broken connection
             if frame.seq != self.begun + 1:
@@ -286,9 +286,8 @@ class Session:
                     self._learn(template)
                 yield from frame.instructions
                 self.instructions_run += len(frame.instructions)
-            if self._held or not frame.more:
-                self._held.append(pb.Reply(acknowledged=frame.seq))
-                self.flush()
+            if self.held or not frame.more:
+                self.flush(frame.seq)
             self._observe(self)
         raise SessionEnded
 
@@ -298,13 +297,14 @@ class Session:
 
     def reply(self, **kind: Any) -> None:
         """Answer at the end of the frame."""
-        self._held.append(pb.Reply(**kind))
+        self.held.append(pb.Reply(**kind))
 
-    def flush(self) -> None:
-        """Send the answers held, the acknowledgement on the last of them."""
-        held, self._held = self._held, []
-        if len(held) > 1 and held[-1].WhichOneof("kind") is None:
-            acknowledged = held.pop().acknowledged
+    def flush(self, acknowledged: int = 0) -> None:
+        """Send the answers held, with the acknowledgement of a frame on the last of them."""
+        held, self.held = self.held, []
+        if acknowledged:
+            if not held:
+                held.append(pb.Reply())
             held[-1].acknowledged = acknowledged
         if self._dropped and held:
             dropped, self._dropped = self._dropped, []
@@ -594,7 +594,7 @@ class Session:
         ids = [self.lend(g) for g in gradients]
         specs = [pb.TensorSpec() if g is None else pb.TensorSpec(dtype=g.dtype.number, shape=g.shape)
                  for g in gradients]  # fmt: skip
-        self._held.append(pb.Reply(callback=pb.Callback(id=me, gradients=ids, specs=specs,
+        self.held.append(pb.Reply(callback=pb.Callback(id=me, gradients=ids, specs=specs,
                                                         create_graph=create_graph,
                                                         retain_graph=self.engine.retain_graph, **kind)))  # fmt: skip
         self.flush()

@@ -44,7 +44,8 @@ class Stream:
                     break
                 self._send(data)
                 self._count(len(data))
-        self._finish()
+        if self._ending:
+            self._finish()
 
     def end(self, why: grpc.Status | None = None) -> None:
         """End it, after what is being sent."""
@@ -59,8 +60,8 @@ class Stream:
         later.start()
 
     def _finish(self) -> None:
-        """Send the status, if it is time. Whoever sends at this moment comes here next."""
-        if self._ending and self._sending.acquire(blocking=False):
+        """Send the status. Whoever sends at this moment comes here next."""
+        if self._sending.acquire(blocking=False):
             try:
                 if not self._ended:
                     self._ended = True

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import gradwire as torch
+from gradwire.dispatch import sync_mode
 from gradwire.session import connect
 from gradwire.wire import WINDOW, Wire
 from gradwire_proto.v1 import gradwire_pb2 as pb
@@ -24,6 +25,7 @@ from gradwire_server.outbox import KEEP_BYTES
 from tests.server.raw import Raw
 from tests.system.faults import Local, local
 from tests.system.processes import serve
+from tests.system.programs import Cube
 from tests.system.proxy import Fault, Proxy, until
 
 UPLOADER = """
@@ -349,3 +351,59 @@ def test_what_another_thread_sent_before_a_callback_is_not_part_of_it(server: Lo
         other.join(20)
         assert w.grad.tolist() == [2.0, 2.0]
         assert x.grad.tolist() == [6.0, 6.0]
+
+
+def in_another_thread(run: Any) -> Any:
+    thread, made = later(run)
+    thread.join(20)
+    return made[0]
+
+
+@pytest.fixture
+def unhurried(server: Local, monkeypatch: pytest.MonkeyPatch):
+    """A session whose frames leave only when somebody waits."""
+    monkeypatch.setattr("gradwire.wire.FLUSH_SECONDS", 60.0)
+    with connect(server.address) as session:
+        yield session
+
+
+def test_what_another_thread_adds_as_a_callback_comes_is_not_part_of_it(unhurried: Any):
+    """It is written when the client does not know of the callback yet, and would be sent when it does."""
+    x, w = torch.ones(2, requires_grad=True), torch.zeros(1, 2, 1, requires_grad=True)
+    y = x * 2
+    y.register_hook(lambda g: g * 3)
+    take, made = unhurried.wire._take, []
+
+    def late(reply: pb.Reply) -> None:
+        if reply.HasField("callback"):
+            made.append(in_another_thread(w.sinh))  # sent in full, which says nothing of the mode if it is known
+        take(reply)
+
+    unhurried.wire._take = late
+    y.sum().backward()
+    made[0].sum().backward()
+    assert w.grad.tolist() == [[[1.0], [1.0]]]
+    assert x.grad.tolist() == [6.0, 6.0]
+
+
+def test_what_another_thread_adds_as_a_callback_ends_does_not_change_the_mode_after_it(unhurried: Any):
+    """It says which mode it wants, in the callback; the server then goes back to the one before."""
+    x, w = torch.ones(2, requires_grad=True), torch.ones(2, requires_grad=True)
+    y = x * 2
+    y.register_hook(lambda g: g * 3)
+    loss, wire = y.sum(), unhurried.wire
+    run = wire._run_callback
+
+    def then_another(m: pb.Callback) -> pb.Answer:
+        answer = run(m)
+        in_another_thread(lambda: Cube.apply(w))
+        return answer
+
+    wire._run_callback = then_another
+    with torch.no_grad():
+        with wire.lock:
+            sync_mode(unhurried)
+        loss.backward()
+    Cube.apply(w).sum().backward()
+    assert w.grad.tolist() == [3.0, 3.0]
+    assert x.grad.tolist() == [6.0, 6.0]

@@ -239,7 +239,6 @@ def answer(session: Session, m: pb.Callback) -> pb.Answer:
                    Node(unsure=True) if unsure else None)
         )  # fmt: skip
     before, dispatch.mode.grad = dispatch.mode.grad, m.create_graph
-    session.grad_mode = m.create_graph  # as the server sets it for the callback
     reply = pb.Answer(callback=m.id)
     made: Sequence[Tensor | None] = ()
     try:
@@ -250,7 +249,6 @@ def answer(session: Session, m: pb.Callback) -> pb.Answer:
         reply.error = f"{type(e).__name__}: {e}"
     finally:
         dispatch.mode.grad = before
-        session.grad_mode = None  # type: ignore[assignment]  # the next op says which it is
     reply.results.extend([0 if t is None else t._id for t in made])
     session.answers.extend(made)  # not freed before the server has read the answer
     return reply
