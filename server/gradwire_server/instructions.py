@@ -1,4 +1,4 @@
-"""What each instruction but Apply does: a table of functions of the session and the message."""
+"""What each instruction does: a table of functions of the session and the message."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from gradwire_proto import refusals
 from gradwire_proto.codec import dtype_of
 from gradwire_proto.spec import spec
 from gradwire_proto.v1 import gradwire_pb2 as pb
+from gradwire_server import ops
 from gradwire_server.errors import SessionEnded
 
 if TYPE_CHECKING:
@@ -307,6 +308,8 @@ def _keep(s: Session, m: pb.Keep) -> None:
 
 
 TABLE: dict[str, Callable[[Session, Any], None]] = {
+    "apply": ops.apply,
+    "calls": ops.calls,
     "put": _put,
     "get": _get,
     "free": _free,

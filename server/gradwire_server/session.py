@@ -11,7 +11,7 @@ import threading
 import time
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import grpc
@@ -22,24 +22,21 @@ from gradwire_engine import Engine, Tensor
 from gradwire_engine.backend import DTYPE, NUMPY_DTYPE
 from gradwire_engine.graph import FunctionNode, Node, history
 from gradwire_engine.tensor import Storage
-from gradwire_proto.catalog import CATALOG
 from gradwire_proto.catalog.declare import Op
-from gradwire_proto.codec import decode_arguments, dtype_of
+from gradwire_proto.codec import dtype_of
 from gradwire_proto.spec import Spec, spec
 from gradwire_proto.v1 import gradwire_pb2 as pb
 from gradwire_server import instructions
 from gradwire_server.brake import Brake
-from gradwire_server.calls import Template, unknown
 from gradwire_server.errors import Displaced, Poison, Poisoned, SessionEnded, describe, refusal
 from gradwire_server.limits import Limits
+from gradwire_server.ops import SERVER_IDS, Template, learn, unknown_id
 from gradwire_server.outbox import Outbox
 from gradwire_server.shared import Segments
 from gradwire_server.stream import Stream
 from gradwire_server.transfers import Transfers
 
 log = logging.getLogger(__name__)
-SERVER_IDS = 1 << 63
-"""Ids from here up are the server's choice; below, the client's."""
 MAX_CLIENTS = 1000
 """Displaced clients to be known when they come back."""
 GONE = "the client that this was to run in is gone: another has taken over the session"
@@ -87,7 +84,7 @@ class Session:
         self._observe = observe
         self._attaching = threading.Lock()
         self._locations: dict[int, pb.Location] = {}
-        self._templates: dict[int, Template] = {}
+        self.templates: dict[int, Template] = {}
         self._next_id = SERVER_IDS
         self._callbacks = 0
         self._waiting: list[int] = []
@@ -283,7 +280,7 @@ class Session:
                 for location in frame.locations:
                     self._locations[location.id] = location
                 for template in frame.templates:
-                    self._learn(template)
+                    learn(self, template)
                 yield from frame.instructions
                 self.instructions_run += len(frame.instructions)
             if self.held or not frame.more:
@@ -343,15 +340,6 @@ class Session:
     def _perform(self, instruction: pb.Instruction) -> None:
         self.engine.line = instruction.location
         kind = instruction.WhichOneof("kind")
-        if kind == "calls":
-            self._run_calls(instruction.calls.words[:])
-            return
-        if kind == "apply":
-            if self.engine.halt is None:
-                self._apply(instruction.apply)
-            else:
-                self._skip(CATALOG.get(instruction.apply.op), instruction.apply.results)
-            return
         try:
             run = instructions.TABLE.get(kind or "")
             if run is None:
@@ -361,95 +349,6 @@ class Session:
             raise
         except Exception as e:
             self.fail(e)
-
-    def _learn(self, m: pb.Template) -> None:
-        if not 0 < m.id <= self.limits.max_templates:
-            self.fail(ValueError(f"template id {m.id} is out of range: from 1 to {self.limits.max_templates}"))
-        else:
-            self._templates[m.id] = Template(self.engine, m)
-
-    def _run_calls(self, words: list[int]) -> None:
-        """Run ops from templates."""
-        engine, templates = self.engine, self._templates
-        mode = engine.grad_enabled
-        at, end, n = 0, len(words), 0
-        # Each makes fewer tensors and nodes than it has words.
-        roomy = len(self.tensors) + end < self.limits.max_tensors and engine.nodes + end < self.limits.max_nodes
-        try:
-            while at < end:
-                template = templates.get(words[at])
-                if template is None:
-                    raise ValueError(f"template {words[at]} is unknown in this session")
-                first = at + 2
-                middle = first + template.takes
-                at = middle + template.makes
-                if at > end:
-                    raise ValueError("calls that end in the middle of one")
-                n += 1
-                if n > self.limits.max_instructions:
-                    raise ValueError(f"a frame holds at most {self.limits.max_instructions} instructions")
-                engine.line = words[first - 1]
-                engine.grad_enabled = template.recorded
-                self._call(template, words[first:middle], words[middle:at], roomy)
-        except Exception as e:
-            self.fail(e)
-        finally:
-            engine.grad_enabled = mode
-            self.instructions_run += n - 1  # counted as one already
-
-    def _call(self, template: Template, ids: list[int], results: list[int], roomy: bool) -> None:
-        tensors = self.tensors
-        if self.engine.halt is not None:
-            self._skip(template.op, results)
-            return
-        try:
-            try:
-                given = [tensors[i] for i in ids]
-            except KeyError as e:
-                raise unknown_id(e.args[0]) from None
-            for i in results:
-                if i in tensors or not 0 < i < SERVER_IDS or not roomy:
-                    self.check_fresh(i)
-            if not roomy:
-                self.check_nodes()
-            made = template.run(given)
-            if len(made) == len(results):
-                for i, t in zip(results, made):  # noqa: B905 - as many, and this is every op's way
-                    tensors[i] = t
-            elif template.op is not None and not template.op.writes:
-                raise wrong_count(template.op, made, results)
-        except Exception as e:
-            self.poison(results, self.explain(e, template.op, ids), template.written(ids))
-
-    def _apply(self, m: pb.Apply) -> None:
-        op = CATALOG.get(m.op)
-        try:
-            if op is None:
-                raise unknown(m.op)
-            args, kwargs = decode_arguments(m.arguments, self.tensor)
-            values = op.bind(args, kwargs, Tensor)
-            ids = m.results
-            for i in ids:
-                self.check_fresh(i)
-            self.check_nodes()
-            results = self.engine.apply(op, values)
-            if op.writes:
-                return
-            if len(ids) != len(results):
-                raise wrong_count(op, results, ids)
-            for i, t in zip(ids, results, strict=True):
-                self.tensors[i] = t
-        except Exception as e:
-            error = self.explain(e, op, [i for a in m.arguments for i in (a.tensor, *a.tensors.ids)])
-            written = _written(op, m) if op is not None and op.writes else []
-            self.poison(m.results, error, written)
-
-    def _skip(self, op: Op | None, results: Iterable[int]) -> None:
-        """Poison what an op that was cancelled would have made. What it would have written to stays as it is: all that
-        is cancelled was sent one after the other, so tensors are as a slower program had left them when interrupted."""
-        error = self.explain(RuntimeError(self.engine.halt))
-        error.op = op.name if op is not None else ""
-        self.poison(results, error)
 
     def explain(self, e: BaseException, op: Op | None = None, ids: Iterable[int] = ()) -> pb.Error:
         """The error message, with the op, its tensors and the client's line, unless it has them already."""
@@ -641,20 +540,3 @@ class Session:
         if variable is None:
             return 0
         return next((i for i, t in self.tensors.items() if t is variable), 0)
-
-
-def unknown_id(i: int) -> ValueError:
-    return ValueError(f"tensor id {i} is unknown in this session")
-
-
-def wrong_count(op: Op, results: Sequence[Any], ids: Sequence[int]) -> ValueError:
-    return ValueError(f"{op.name} makes {len(results)} tensors, got {len(ids)} ids for them")
-
-
-def _written(op: Op, m: pb.Apply) -> list[int]:
-    """Ids of the tensors that an op would have written to."""
-    ids: list[int] = []
-    for i in op.writes:
-        if i < len(m.arguments):
-            ids += [m.arguments[i].tensor, *m.arguments[i].tensors.ids]
-    return [i for i in ids if i]
