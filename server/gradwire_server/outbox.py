@@ -28,6 +28,8 @@ class Outbox:
         self._given_up = 0
         self._acknowledged = 0
         self._stream: Stream | None = None
+        self.sent_bytes = 0
+        """Since the owner last counted them."""
 
     @property
     def attached(self) -> bool:
@@ -60,6 +62,7 @@ class Outbox:
             stream = self._stream
         if stream is not None:
             stream.send(data)
+            self.sent_bytes += len(data)
 
     def _drop(self) -> int:
         seq, data = self._kept.popleft()

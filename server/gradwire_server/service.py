@@ -168,7 +168,7 @@ class Service:
         if not first.HasField("attach"):
             bad_field(context, "attach", "the first frame of a stream names the session and its secret")
         session = self._session(first.attach, context)
-        stream = Stream(opening, requests, context, send, self.metrics.sent.inc)
+        stream = Stream(opening, requests, context, send)
         try:
             session.attach(stream, first)
         except Displaced as e:
@@ -190,13 +190,14 @@ class Service:
 
     def _count(self, session: Session) -> None:
         """Enter and clear a session's counts."""
-        for counter, name in (
-            (self.metrics.frames, "frames_run"),
-            (self.metrics.instructions, "instructions_run"),
-            (self.metrics.received, "received_bytes"),
+        for counter, of, name in (
+            (self.metrics.frames, session, "frames_run"),
+            (self.metrics.instructions, session, "instructions_run"),
+            (self.metrics.received, session, "received_bytes"),
+            (self.metrics.sent, session.outbox, "sent_bytes"),
         ):
-            counter.inc(getattr(session, name))
-            setattr(session, name, 0)
+            counter.inc(getattr(of, name))
+            setattr(of, name, 0)
 
     # ---- bulk ----
 

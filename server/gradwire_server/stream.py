@@ -18,19 +18,17 @@ class Stream:
     Args:
         opening: the first frame, taken from ``requests`` already.
         send: gRPC's, which waits until the transport takes the message, and ends the RPC for None.
-        count: is told of the bytes sent.
     """
 
     def __init__(
         self, opening: bytes, requests: Iterator[bytes], context: grpc.ServicerContext,
-        send: Callable[[bytes | None], None], count: Callable[[int], None],
+        send: Callable[[bytes | None], None],
     ):  # fmt: skip
         self.frames = itertools.chain((opening,), requests)
         self.first: list[bytes] = []
         """What is to be sent before anything else; set before anybody sends."""
         self._context = context
         self._send = send
-        self._count = count
         self._sending = threading.Lock()
         self._ending = self._ended = False
         self._why: grpc.Status | None = None
@@ -43,7 +41,6 @@ class Stream:
                 if self._ending:
                     break
                 self._send(data)
-                self._count(len(data))
         if self._ending:
             self._finish()
 

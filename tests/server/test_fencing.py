@@ -98,4 +98,4 @@ def test_nobody_attaches_to_a_session_that_has_ended():
     session = Session("cpu", 0, Limits(), lambda s: None)
     session.end()
     with pytest.raises(SessionEnded):
-        session.attach(Stream(b"", iter([]), CutContext(), lambda _: None, lambda _: None), pb.Frame())  # type: ignore[arg-type]
+        session.attach(Stream(b"", iter([]), CutContext(), lambda _: None), pb.Frame())  # type: ignore[arg-type]

@@ -26,7 +26,7 @@ class Call:
     def __init__(self) -> None:
         self.sent: list[Any] = []
         self.stuck, self.reads, self.cancelled = threading.Event(), threading.Event(), threading.Event()
-        self.stream = Stream(b"", iter([]), self, self.send, lambda n: None)  # type: ignore[arg-type]
+        self.stream = Stream(b"", iter([]), self, self.send)  # type: ignore[arg-type]
 
     def send(self, data: bytes | None) -> None:
         self.sent.append(data)
