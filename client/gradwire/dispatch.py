@@ -225,12 +225,12 @@ def sync_mode(session: Session) -> None:
 def _send(known: Known, values: list[Any] | None, tensors: list[Tensor], results: list[Tensor],
           session: Session) -> None:  # fmt: skip
     """Write the instruction: in full where it is new, which is where ``values`` are, and as a call from then on."""
-    wire = session.wire
+    wire, told = session.wire, session.wire.told
     f = _outside(sys._getframe(2))
     with wire.lock:
-        where = wire.places.get((f.f_code, f.f_lasti)) or wire.place(f)
+        where = told.places.get((f.f_code, f.f_lasti)) or told.place(f)
         if values is None:
-            template = wire.templates.get(known) or wire.new_template(known, len(results))
+            template = told.templates.get(known) or told.template(known)
             words = [template, where]
             for t in tensors:
                 words.append(t._id)

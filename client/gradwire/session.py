@@ -121,7 +121,7 @@ class Session:
             opened = self.wire.attached
         self.device: str = opened.device
         self.limits = opened.limits
-        self.wire.max_templates = opened.limits.max_templates
+        self.wire.told.max_templates = opened.limits.max_templates
         self.max_bytes: int = opened.limits.max_bytes
         self.new_id = itertools.count(self.wire.attached.highest_id + 1).__next__
         """A fresh tensor id; safe from any thread."""

@@ -17,18 +17,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from types import CodeType, FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 
 from gradwire import waits
 from gradwire.errors import OutOfMemoryError, exception
-from gradwire_proto.codec import encode_calls, encode_template, frame_field
+from gradwire.told import Told
+from gradwire_proto.codec import encode_calls, frame_field
 from gradwire_proto.v1 import gradwire_pb2 as pb
-
-if TYPE_CHECKING:
-    from gradwire.dispatch import Known
 
 FIRST_COUNT = 16
 """Instructions that make a frame leave while the server may have nothing to do; half as many again make the next one,
@@ -46,8 +43,6 @@ HAND_OVER_SECONDS = 0.00005
 and the server for the frame."""
 ACKNOWLEDGE = 8
 """Full frames that share an acknowledgement: each one wakes a thread on either side."""
-MOST_PLACES = 16384
-"""Places in the program that are remembered by their code."""
 BACKOFF = 0.02, 2.0
 """Seconds before a second and, at most, before any later try to reconnect; they double, and are drawn at random."""
 CANCEL_SECONDS = 5.0
@@ -107,21 +102,13 @@ class Wire:
         """The instructions in it."""
         self._full = FIRST_COUNT
         """How many make it leave."""
-        self._fresh: list[pb.Location | pb.Template] = []
-        """What it is the first to use."""
+        self.told = Told(lambda: self._send(more=True))
         self._bytes = 0
         self._seq = 0
         self._acknowledged = 0
         self._unacknowledged: deque[tuple[int, bytes]] = deque()
         self._received = 0
         self._requests = 0
-        self._locations: dict[tuple[str, int], int] = {}
-        self.places: dict[tuple[CodeType, int], int] = {}
-        """The same by code and position in it: to work out a line number takes as long as half an op."""
-        self.templates: dict[Known, int] = {}
-        """The ids of templates that the server knows."""
-        self.max_templates = 1
-        """How many that may be."""
         self._reading = threading.RLock()
         self._arrived: dict[int, pb.Reply] = {}
         self._late: Exception | None = None
@@ -141,7 +128,6 @@ class Wire:
         self._alarm = waits.Alarm(self._ring)
         self._began, self._due = 0.0, math.inf
         """When whoever reads began to wait, and when the wait must end."""
-        self._highest_location = 0
         self.attached = pb.Attached()
         """What a client that took over was told."""
         if takeover:
@@ -153,32 +139,6 @@ class Wire:
         self._timer.start()
 
     # ---- out ----
-
-    def location(self, file: str, line: int) -> int:
-        """The id of a place in the program, told to the server when it is new. Call with ``lock`` held."""
-        known = self._locations.get((file, line))
-        if known is None:
-            known = self._highest_location + len(self._locations) + 1
-            self._fresh.append(pb.Location(id=known, file=file, line=line))
-            self._locations[file, line] = known
-        return known
-
-    def place(self, f: FrameType) -> int:
-        """The id of the place that a frame of the program is at, for ``places``. Call with ``lock`` held."""
-        if len(self.places) >= MOST_PLACES:
-            self.places.clear()
-        made = self.places[f.f_code, f.f_lasti] = self.location(f.f_code.co_filename, f.f_lineno)
-        return made
-
-    def new_template(self, known: Known, results: int) -> int:
-        """Tell the server a template; its id. Call with ``lock`` held."""
-        if len(self.templates) >= self.max_templates:
-            self._send(more=True)  # what uses ids of old leaves before they are given away again
-            self.templates.clear()
-        made = len(self.templates) + 1
-        self._fresh.append(encode_template(made, known.op, known.plain, results, known.no_grad))
-        self.templates[known] = made  # last: where Ctrl-C strikes before, it is told once more
-        return made
 
     def add_call(self, words: list[int]) -> None:
         """Add a call of a template: its id, the location's, and those of tensors and results. ``lock`` is held."""
@@ -264,13 +224,12 @@ class Wire:
         seq = self._seq + 1
         more = more and seq % ACKNOWLEDGE != 0
         head = pb.Frame(seq=seq, received=self._received, more=more)
-        for fresh in self._fresh:
-            (head.locations if type(fresh) is pb.Location else head.templates).append(fresh)
+        self.told.tell(head)
         # A message is its fields one after the other, so instructions encoded earlier just follow.
         fields = [p if type(p) is bytes else encode_calls(p) if type(p) is list else frame_field(p) for p in parts]
         data = b"".join([head.SerializeToString(), *fields])
         # Ctrl-C may strike after any call: a frame has its number, is kept and sent, or none of these.
-        self._seq, self._parts, self._fresh, self._bytes, self._count = seq, [], [], 0, 0
+        self._seq, self._parts, self.told.fresh, self._bytes, self._count = seq, [], [], 0, 0
         try:
             self._unacknowledged.append((seq, data))
         finally:
@@ -509,7 +468,7 @@ class Wire:
             self.attached = reply.attached
             self._seq = self._acknowledged = reply.attached.last_seq
             self._received = reply.attached.last_reply
-            self._highest_location = reply.attached.highest_location
+            self.told.highest_location = reply.attached.highest_location
         with self.lock:
             for seq, data in self._unacknowledged:
                 if seq > reply.attached.last_seq:

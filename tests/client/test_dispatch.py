@@ -114,7 +114,7 @@ def test_writes_views_and_several_results(session):
 
 def test_more_templates_than_the_server_takes(session, sent):
     """Their ids are given again, to what comes next."""
-    session.wire.max_templates = 3
+    session.wire.told.max_templates = 3
     x = torch.ones(2)
     for _ in range(4):
         assert [(x * i).tolist()[0] for i in range(8)] == list(range(8))

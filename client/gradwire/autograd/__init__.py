@@ -202,7 +202,7 @@ def _node(t: Tensor) -> Node:
 def _location(session: Session) -> int:
     from gradwire.dispatch import caller
 
-    return session.wire.location(*caller())
+    return session.wire.told.location(*caller())
 
 
 def _wait(session: Session, request: int) -> Any:

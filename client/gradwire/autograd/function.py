@@ -207,7 +207,7 @@ def _record(cls: type, ctx: Context, args: Sequence[Any], tensors: list[Tensor],
         dispatch.sync_mode(session)
         session.functions[ctx._number] = ctx
         file, line = dispatch.caller()
-        where = session.wire.location(file, line)
+        where = session.wire.told.location(file, line)
         instruction = session.instruction()
         instruction.location = where
         m = instruction.record_function
