@@ -62,10 +62,12 @@ def _outside(f: FrameType) -> FrameType:
 class Known:
     """What calls have in common whose plain arguments are equal and whose tensors have equal specs."""
 
-    __slots__ = ("no_grad", "op", "plain", "recorded", "results", "several", "source", "targets")
+    __slots__ = ("nbytes", "no_grad", "op", "plain", "recorded", "results", "several", "source", "targets")
 
     def __init__(self, op: Op, values: list[Any], tensors: list[Tensor], results: tuple[Spec, ...]):
         self.op = op
+        self.nbytes = 0 if op.view_of is not None else sum(s.nbytes for s in results)
+        """What the results take."""
         self.plain = [_plain(v) for v in values]
         """The arguments, with something else where tensors go."""
         self.results = results
@@ -98,7 +100,7 @@ def _describe(v: Any, key: list[Any], tensors: list[Tensor]) -> bool:
     kind = type(v)
     if kind in _SIMPLE:
         key += kind, v
-    elif kind is float:
+    elif kind is float and v == v:  # NaN would never be found again
         key += kind, v or str(v)
     elif kind is Tensor:
         tensors.append(v)
@@ -147,6 +149,9 @@ def call(op: Op, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
             )
     if known.targets:
         return _write(known, values, tensors, session)
+    if known.nbytes > session.max_bytes:
+        for s in known.results:
+            session.check_size(s)
     node, grad = _record(tensors, session) if known.recorded else (None, False)
     new_id = session.new_id
     results = [
@@ -184,12 +189,7 @@ def _learn(
             specs.append(v)
     if op.writes and mode.grad and op.differentiable:
         check_write(tensors[0])
-    inferred = op.infer(specs)
-    session = tensors[0]._session if tensors else sessions.current()
-    if op.view_of is None and not op.writes:
-        for s in inferred.results:
-            session.check_size(s)
-    known = Known(op, values, tensors, inferred.results)
+    known = Known(op, values, tensors, op.infer(specs).results)
     # Not where a tensor's value was read to bind it.
     if key and len(found) == len(tensors) and all(a is b for a, b in zip(found, tensors, strict=True)):
         if len(_known) >= _MOST_KNOWN:

@@ -128,3 +128,12 @@ def test_a_number_that_equals_nothing(session):
     for _ in range(3):
         assert torch.full((2,), float("nan")).isnan().tolist() == [True, True]
         assert (x * float("nan")).isnan().all().item()
+
+
+def test_what_no_session_of_a_server_could_hold_is_refused_each_time(session):
+    x = torch.ones(2)
+    session.limits.max_bytes = session.max_bytes = 100
+    for _ in range(3):
+        assert (x.reshape(2, 1) + torch.zeros(2)).shape == (2, 2)
+        with pytest.raises(torch.OutOfMemoryError, match="gradwire out of memory"):
+            torch.zeros(26)
