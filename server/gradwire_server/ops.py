@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +39,7 @@ class Template:
     def __init__(self, engine: Engine, m: pb.Template):
         self._engine = engine
         self._cases: dict[tuple[Any, ...], Case] = {}
-        self.takes = 0
+        self.takes = sum(sum(map(bool, (a.tensor, *a.tensors.ids))) for a in m.arguments)
         """How many tensors a call names."""
         self.makes = m.results
         """How many results it does."""
@@ -47,20 +48,17 @@ class Template:
         self.writes = self.op is not None and bool(self.op.writes)
         self.error: Exception | None = None
         self._plain: list[Any] = []
-        args, kwargs = decode_arguments(m.arguments, self._hole)
+        number = itertools.count()
         try:
             if self.op is None:
                 raise _unknown(m.op)
+            args, kwargs = decode_arguments(m.arguments, lambda _: Hole(next(number)))
             self._plain = self.op.bind(args, kwargs, Hole)
         except Exception as e:
             self.error = e
         self._singles = [(i, v.i) for i, v in enumerate(self._plain) if type(v) is Hole]
         self._lists = [(i, [x and x.i for x in v]) for i, v in enumerate(self._plain)
                        if type(v) is tuple and any(type(x) is Hole for x in v)]  # fmt: skip
-
-    def _hole(self, _: int) -> Hole:
-        self.takes += 1
-        return Hole(self.takes - 1)
 
     def run(self, tensors: Sequence[Any]) -> list[Tensor]:
         """The op's results, as :meth:`Engine.apply` gives them, which see for what it raises.

@@ -135,6 +135,10 @@ def dim(v: int) -> pb.Argument:
         (template(1, "sum", 1, results=2), "sum makes 1 tensors, got 2 ids for them"),
         (pb.Template(id=1, op="mul", results=1, arguments=[pb.Argument(tensor=1)]),
          'mul() missing 1 required positional arguments: "other"'),
+        (pb.Template(id=1, op="mul", results=1, arguments=[pb.Argument(tensor=1), pb.Argument(tensor=0)]),
+         "0 is no tensor id"),
+        (pb.Template(id=1, op="to_dtype", results=1, arguments=[pb.Argument(tensor=1), pb.Argument(dtype=99)]),
+         "unknown dtype number 99"),
     ],
 )  # fmt: skip
 def test_a_template_that_can_not_be(raw, made, text):
