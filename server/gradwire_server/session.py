@@ -39,6 +39,8 @@ from gradwire_server.transfers import Transfers
 log = logging.getLogger(__name__)
 MAX_CLIENTS = 1000
 """Displaced clients to be known when they come back."""
+BEHIND_BYTES = 64 * 2**20
+"""Of instructions that wait for a callback to end: as many as our client has in flight at most."""
 GONE = "the client that this was to run in is gone: another has taken over the session"
 
 
@@ -94,6 +96,7 @@ class Session:
         self._behind: list[deque[tuple[pb.Frame, pb.Instruction]]] = [deque()]
         """What was sent before the client received them: what comes after the instruction that calls back first, then
         what comes after each that its callback runs. They are executed when that instruction is done."""
+        self._behind_bytes = 0
         self.held: list[pb.Reply] = []
         """Answers that leave at the end of the frame."""
         self._dropped: list[int] = []
@@ -319,6 +322,7 @@ class Session:
             here = self._frame
             while behind:
                 self._frame, instruction = behind.popleft()
+                self._behind_bytes -= instruction.ByteSize()
                 self.brake.enter(self._frame.seq)
                 if self.transfers.lent:
                     self.transfers.keep([instruction])
@@ -331,10 +335,14 @@ class Session:
         if not frame.HasField("received") or frame.received >= self._asked[-1] or instruction.HasField("put"):
             return False
         behind = self._behind[bisect.bisect_right(self._asked, frame.received)]
-        if len(behind) < self.limits.max_instructions:
-            behind.append((frame, instruction))
-        else:
+        nbytes = self._behind_bytes + instruction.ByteSize()
+        if nbytes > BEHIND_BYTES:
+            self.fail(MemoryError(f"instructions of more than {BEHIND_BYTES} bytes wait for a callback to end"))
+        elif len(behind) >= self.limits.max_instructions:
             self.fail(MemoryError(f"more than {self.limits.max_instructions} instructions wait for a callback to end"))
+        else:
+            behind.append((frame, instruction))
+            self._behind_bytes = nbytes
         return True
 
     def _perform(self, instruction: pb.Instruction) -> None:

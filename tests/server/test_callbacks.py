@@ -107,3 +107,18 @@ def test_what_waits_is_bounded(raw, service):
     assert raw.reply("error").message == f"more than {most} instructions wait for a callback to end"
     raw.frames.put(None)
     assert call.hook == 1
+
+
+def test_the_bytes_of_what_waits_are_bounded(raw, service, monkeypatch):
+    monkeypatch.setattr("gradwire_server.session.BEHIND_BYTES", 5000)
+    hooked(raw, 10, 1)
+    raw.send(pb.Instruction(backward=pb.Backward(tensors=[12], request=9)))
+    call = raw.reply("callback")
+    arguments = [pb.Argument(tensor=10), pb.Argument(string_value="x" * 3000)]
+    long = pb.Instruction(apply=pb.Apply(op="neg", arguments=arguments))
+    raw.send(long, long, received=0)
+    assert raw.reply("error").message == "instructions of more than 5000 bytes wait for a callback to end"
+    raw.send(*answer(call, 1.0, 30))
+    assert raw.reply("done").request == 9
+    assert raw.reply("error").op == "neg"  # the one that waited was executed
+    assert service.sessions[raw.key.session_id]._behind_bytes == 0
