@@ -321,6 +321,7 @@ class Session:
             pass  # the server is gone, and the session with it
         self._segments.close()
         self._channel.close()
+        self.wire.let_go()
 
     def _leave(self, why: str) -> None:
         self.wire.close()
@@ -354,6 +355,7 @@ class Session:
         self._leave(DETACHED)
         self._segments.close(leave=True)
         self._channel.close()
+        self.wire.let_go()
         return Detached(self.id, self._key.secret, self.target)
 
     def cancel(self) -> None:

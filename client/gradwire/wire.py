@@ -549,6 +549,24 @@ class Wire:
             self._alarm.stop()
             self._outbox.put(None)
 
+    def let_go(self) -> None:
+        """Drop gRPC's object of the stream, when the channel is closed. Were it still there when the program ends, its
+        finalizer could wait for ever: for a lock of a thread that Python has stopped by then."""
+        self._replies = self._newest = _Over()
+
+
+class _Over:
+    """The replies of a stream that was let go."""
+
+    def __next__(self) -> bytes:
+        raise StopIteration
+
+    def is_active(self) -> bool:
+        return False
+
+    def cancel(self) -> None:
+        pass
+
 
 class SyncWire(Wire):
     """Waits for every op, so that what goes wrong is raised where it was called."""

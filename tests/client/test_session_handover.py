@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import weakref
 
 import numpy as np
 import pytest
@@ -142,6 +143,16 @@ with torch.attach(*sys.argv[1:]) as session:
         assert session.tensors["w"].requires_grad
 
 
+def test_nothing_of_a_stream_is_left_to_be_finalized_when_the_program_ends():
+    """gRPC's finalizer takes a lock, which a thread of gRPC's may hold that Python has stopped by then."""
+    for leave in (lambda s: s.close(), lambda s: s.detach()):
+        session = connect()
+        assert torch.ones(1).item() == 1.0
+        stream = weakref.ref(session.wire._replies)
+        leave(session)
+        assert stream() is None
+
+
 def test_the_session_of_a_program_that_was_killed():
     """In the middle of a hook, even."""
     program = """
@@ -268,6 +279,7 @@ def test_a_program_ends_quietly_while_threads_use_its_session():
     """Some wait, some work; the program does not wait for those that are daemons, and does for those that are not."""
     program = """
 import threading
+import weakref
 import gradwire as torch
 
 x = torch.ones(3, requires_grad=True)
