@@ -168,8 +168,7 @@ class Session:
 
     def add_call(self, words: list[int]) -> None:
         """Add a call of a template, as :meth:`instruction` would."""
-        if self.closed or len(self._dead) >= FREE_COUNT or self._dead_bytes >= FREE_BYTES:
-            self._tell_dead()
+        self._tell_dead()
         self.wire.add_call(words)
 
     def _tell_dead(self) -> None:

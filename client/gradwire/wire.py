@@ -142,17 +142,13 @@ class Wire:
 
     def add_call(self, words: list[int]) -> None:
         """Add a call of a template: its id, the location's, and those of tensors and results. ``lock`` is held."""
-        if self._count >= self._full:
-            self._leave()
         parts = self._parts
-        if parts and type(parts[-1]) is list:
+        if self._count < self._full and parts and type(parts[-1]) is list:
             parts[-1] += words
+            self._count += 1
+            self.sent += 1
         else:
-            if not parts and not self._wake.is_set():
-                self._wake.set()
-            parts.append(words)
-        self._count += 1
-        self.sent += 1
+            self._append(words, 0)
 
     def add(self, nbytes: int = 0) -> pb.Instruction:
         """A fresh instruction, to be filled in. Call with ``lock`` held."""
@@ -164,7 +160,7 @@ class Wire:
         """Add an instruction as a field ``instructions`` of a Frame. Call with ``lock`` held."""
         self._append(data, len(data))
 
-    def _append(self, part: bytes | pb.Instruction, nbytes: int) -> None:
+    def _append(self, part: bytes | pb.Instruction | list[int], nbytes: int) -> None:
         if self._count >= self._full or self._bytes >= FLUSH_BYTES:
             self._leave()
         if not self._parts and not self._wake.is_set():

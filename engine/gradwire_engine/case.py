@@ -26,8 +26,6 @@ class Saving(NamedTuple):
     """One entry for each slot of the plan: those that are the same for every call are filled in."""
     inputs: tuple[tuple[int, int], ...]
     """Slots with the argument that goes there."""
-    results: tuple[tuple[int, int], ...]
-    """Slots with the result that goes there."""
 
 
 class Case:
@@ -41,8 +39,8 @@ class Case:
     """
 
     __slots__ = (
-        "apart", "args", "asks", "base", "carrying", "clean", "differentiable", "holes", "in_specs", "kernel", "kwargs",
-        "lists", "made", "need", "op", "results", "savings", "spans", "specs", "tensors", "times",
+        "apart", "args", "asks", "base", "carrying", "clean", "holes", "in_specs", "kernel", "kwargs", "lists", "made",
+        "need", "op", "results", "savings", "spans", "specs", "tensors", "times",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, op: Op, specs: Sequence[Any]):
@@ -52,7 +50,6 @@ class Case:
         """The op whose kernel runs and whose derivative is recorded: of an in-place form the other one."""
         self.apart = bool(op.writes) or op.view_of is not None
         """Whether it writes to its arguments, or makes views."""
-        self.differentiable = op.differentiable
         self.specs = specs
         self.results = inferred.results
         self.made = self.base.infer(specs).results if op.inplace_of else inferred.results
@@ -116,7 +113,9 @@ class Case:
             rule = RULES.get(self.base.name)
             if rule is None:
                 raise NotImplementedError(f"derivative for {self.base.name} is not implemented")
-            needs, plan = rule.plan_of(mask, self.tensors)
+            wanted = {i for bit, i in enumerate(self.tensors) if mask >> bit & 1}
+            needs = tuple(i in wanted for i in range(len(self.op.params)))
+            plan = rule.plan(needs)
             blank: list[Any] = [None] * len(plan.slots)
             inputs = []
             for slot, kind, i in plan.now:
@@ -124,7 +123,7 @@ class Case:
                     inputs.append((slot, i))
                 else:
                     blank[slot] = self.results[i] if kind == "result_spec" else self.specs[i]
-            found = self.savings[mask] = Saving(plan, needs, blank, tuple(inputs), plan.later)
+            found = self.savings[mask] = Saving(plan, needs, blank, tuple(inputs))
         return found
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from gradwire_engine import backend
-from gradwire_engine.backend import DTYPE, NUMPY_DTYPE
+from gradwire_engine.backend import NUMPY_DTYPE
 from gradwire_engine.case import Case, Key
 from gradwire_engine.case import key as case_key
-from gradwire_engine.functional import run_kernel
+from gradwire_engine.functional import run_kernel, spec_of_array
 from gradwire_engine.graph import CopySlices, FunctionNode, OpNode, accumulator, adopt, history, pack
 from gradwire_engine.tensor import Meter, Tensor
 from gradwire_proto import refusals
@@ -73,7 +73,7 @@ class Engine:
     def wrap(self, array: Any, requires_grad: bool = False) -> Tensor:
         """A leaf tensor of a dense array, which it takes over."""
         array = self.xp.asarray(array)  # NumPy's sums of 0-d arrays are scalars
-        return Tensor(self, array, spec(array.shape, DTYPE[array.dtype]), requires_grad=requires_grad)
+        return Tensor(self, array, spec_of_array(array), requires_grad=requires_grad)
 
     def keep(self, array: Any) -> Tensor:
         """A leaf tensor with a dense copy of an array, or of the scalar that NumPy makes of a 0-d one.
@@ -83,7 +83,7 @@ class Engine:
         """
         self.meter.check(array.nbytes)
         made = self.xp.array(array, order="C")
-        return Tensor(self, made, spec(made.shape, DTYPE[made.dtype]))
+        return Tensor(self, made, spec_of_array(made))
 
     def call(self, name: str, *values: Any) -> Any:
         """Apply an op by name; arguments left out take their defaults."""
@@ -132,7 +132,7 @@ class Engine:
             results = [Tensor(self, made, case.results[0])]
         else:
             results = [Tensor(self, a, s) for a, s in zip(self._tidy(case, made, args), case.results, strict=True)]
-        if self.grad_enabled and case.differentiable:
+        if self.grad_enabled and case.op.differentiable:
             self._record(case, values, results)
         return results
 

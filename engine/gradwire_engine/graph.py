@@ -11,12 +11,12 @@ from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
 from gradwire_engine import functional as F
-from gradwire_engine.backend import DTYPE, NUMPY_DTYPE
+from gradwire_engine.backend import NUMPY_DTYPE
 from gradwire_engine.registry import Plan
 from gradwire_engine.tensor import Tensor
 from gradwire_proto import refusals
 from gradwire_proto.catalog.declare import Op
-from gradwire_proto.spec import Spec, spec
+from gradwire_proto.spec import Spec
 
 if TYPE_CHECKING:
     from gradwire_engine.engine import Engine
@@ -102,7 +102,7 @@ def own(engine: Engine, grads: list[Any], i: int) -> Tensor:
     if not alone or g.base is not None or not g.flags.c_contiguous:
         return engine.keep(g)
     engine.meter.check(g.nbytes)
-    return Tensor(engine, g, spec(g.shape, DTYPE[g.dtype]))
+    return Tensor(engine, g, F.spec_of_array(g))
 
 
 def holders(grads: list[Any], i: int) -> int:

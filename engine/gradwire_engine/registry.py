@@ -85,22 +85,12 @@ SAVED = ("input", "value", "spec", "result_spec")
 class Rule:
     """An op's formulas, and the plans made from them."""
 
-    __slots__ = ("_by_mask", "formulas", "op", "plans")
+    __slots__ = ("formulas", "op", "plans")
 
     def __init__(self, op: Op, formulas: tuple[Formula, ...]):
         self.op = op
         self.formulas = formulas
         self.plans: dict[tuple[bool, ...], Plan] = {}
-        self._by_mask: dict[int, tuple[tuple[bool, ...], Plan]] = {}
-
-    def plan_of(self, mask: int, at: tuple[int, ...]) -> tuple[tuple[bool, ...], Plan]:
-        """What :meth:`plan` takes and gives, where bit i of ``mask`` stands for argument ``at[i]``."""
-        found = self._by_mask.get(mask)
-        if found is None:
-            wanted = {i for bit, i in enumerate(at) if mask >> bit & 1}
-            needs = tuple(i in wanted for i in range(len(self.op.params)))
-            found = self._by_mask[mask] = needs, self.plan(needs)
-        return found
 
     def plan(self, needs: tuple[bool, ...]) -> Plan:
         """The plan where argument i (in signature order) wants a gradient if ``needs[i]``."""

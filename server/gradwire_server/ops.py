@@ -68,10 +68,7 @@ class Template:
         """
         specs = tuple([t.spec for t in tensors])
         case = self._cases.get(specs) or self._case(specs, tensors)
-        values = self._plain.copy()  # as _filled() has it, without the call
-        for at, i in self._singles:
-            values[at] = tensors[i]
-        return self._engine.run(case, self._filled(tensors) if self._lists else values)
+        return self._engine.run(case, self._filled(tensors))
 
     def _filled(self, holes: Sequence[Any]) -> list[Any]:
         """The arguments in signature order."""

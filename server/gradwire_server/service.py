@@ -35,16 +35,19 @@ OBSERVE = 8192
 SERVICE = pb.DESCRIPTOR.services_by_name["Gradwire"]
 
 
+def abort(context: grpc.ServicerContext, why: grpc.Status) -> NoReturn:
+    context.abort_with_status(why)
+    raise AssertionError  # it raises
+
+
 def refuse(context: grpc.ServicerContext, code: grpc.StatusCode, reason: str, text: str) -> NoReturn:
-    context.abort_with_status(refusal(code, reason, text))
-    raise AssertionError  # abort raises
+    abort(context, refusal(code, reason, text))
 
 
 def bad_field(context: grpc.ServicerContext, field: str, text: str) -> NoReturn:
     violation = error_details_pb2.BadRequest.FieldViolation(field=field, description=text)
-    context.abort_with_status(status(grpc.StatusCode.INVALID_ARGUMENT, f"{field}: {text}",
-                                     error_details_pb2.BadRequest(field_violations=[violation])))  # fmt: skip
-    raise AssertionError
+    abort(context, status(grpc.StatusCode.INVALID_ARGUMENT, f"{field}: {text}",
+                          error_details_pb2.BadRequest(field_violations=[violation])))  # fmt: skip
 
 
 def parse(kind: Any, field: str, message: bytes, context: grpc.ServicerContext) -> Any:

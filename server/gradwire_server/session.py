@@ -501,9 +501,8 @@ class Session:
         ids = [self.lend(g) for g in gradients]
         specs = [pb.TensorSpec() if g is None else pb.TensorSpec(dtype=g.dtype.number, shape=g.shape)
                  for g in gradients]  # fmt: skip
-        self.held.append(pb.Reply(callback=pb.Callback(id=me, gradients=ids, specs=specs,
-                                                        create_graph=create_graph,
-                                                        retain_graph=self.engine.retain_graph, **kind)))  # fmt: skip
+        self.reply(callback=pb.Callback(id=me, gradients=ids, specs=specs, create_graph=create_graph,
+                                        retain_graph=self.engine.retain_graph, **kind))  # fmt: skip
         self.flush()
         engine = self.engine
         mode, phase, line = engine.grad_enabled, engine.phase, engine.line
