@@ -132,7 +132,7 @@ def calls(s: Session, m: pb.Calls) -> None:
             _call(s, template, words[first:middle], words[middle:at], roomy)
     finally:
         engine.grad_enabled = mode
-        s.instructions_run += n - 1  # counted as one already
+        s.instructions_run += max(n - 1, 0)  # the instruction itself is counted with its frame
 
 
 def _call(s: Session, template: Template, ids: list[int], results: list[int], roomy: bool) -> None:

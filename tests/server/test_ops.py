@@ -184,6 +184,24 @@ def test_calls_count_as_instructions(raw):
     assert works(raw)
 
 
+def test_calls_of_nothing_do_not_count_backwards(raw, service):
+    """A counter of Prometheus that is asked for in the middle of the frame must not be told a negative number."""
+    session = service.sessions[raw.key.session_id]
+    counts = []
+    reply = session.reply
+
+    def note(**kind):
+        counts.append(session.instructions_run)
+        reply(**kind)
+
+    session.reply = note
+    raw.send(calls(), calls(7, 0), pb.Instruction(synchronize=pb.Synchronize(request=1)))
+    assert raw.reply("error").message == "template 7 is unknown in this session"
+    assert "template 7 is unknown" in raw.reply("error").message  # as the first error, to who synchronizes
+    assert min(counts) >= 0
+    assert works(raw)
+
+
 def test_a_poisoned_argument_tells_the_root_cause(raw):
     raw.send(apply("neg", 44, results=(2,)), calls(1, 0, 2, 3, 1, 0, 3, 4), templates=[template(1, "neg", 1)])
     assert raw.error(4).message == "tensor id 44 is unknown in this session"
