@@ -15,7 +15,7 @@ from gradwire_proto import refusals
 from gradwire_proto.codec import dtype_of
 from gradwire_proto.spec import spec
 from gradwire_proto.v1 import gradwire_pb2 as pb
-from gradwire_server import ops
+from gradwire_server import ops, programs
 from gradwire_server.errors import SessionEnded
 
 if TYPE_CHECKING:
@@ -82,6 +82,8 @@ def _free(s: Session, m: pb.Free) -> None:
         s.transfers.end_download(i)
     for i in m.uploads:
         s.transfers.end_upload(i)
+    for i in m.programs:
+        programs.drop(s, i)
 
 
 def _set_grad_mode(s: Session, m: pb.SetGradMode) -> None:
@@ -123,7 +125,7 @@ def _grad(s: Session, m: pb.Grad) -> None:
     try:
         outputs = _tensors(s, m.outputs)
         inputs = _tensors(s, m.inputs)
-        for i in m.results:
+        for i in filter(None, m.results):
             s.check_fresh(i)
         results = grad(
             s.engine,
@@ -135,7 +137,8 @@ def _grad(s: Session, m: pb.Grad) -> None:
             allow_unused=m.allow_unused,
         )
         if not m.request:
-            results = [s.zeros_like(t) if g is None else g for t, g in zip(inputs, results, strict=True)]
+            results = [s.zeros_like(t) if g is None and i else g
+                       for i, t, g in zip(m.results, inputs, results, strict=True)]  # fmt: skip
         if len(m.results) != len(results):
             raise ValueError(f"grad makes {len(results)} tensors, got {len(m.results)} ids for them")
     except Exception as e:
@@ -147,7 +150,7 @@ def _grad(s: Session, m: pb.Grad) -> None:
     finally:
         s.brake.stop(before, s.begun)
     for i, t in zip(m.results, results, strict=True):
-        if t is not None:
+        if t is not None and i:
             s.tensors[i] = t
     if m.request:
         s.reply(done=pb.Done(request=m.request, defined=[t is not None for t in results]))
@@ -329,4 +332,6 @@ TABLE: dict[str, Callable[[Session, Any], None]] = {
     "seed": _seed,
     "detach": _detach,
     "keep": _keep,
+    "program": programs.define,
+    "describe": programs.describe,
 }

@@ -20,6 +20,7 @@ class Limits:
     """Instructions a frame."""
     max_templates: int = 4096
     """Ops that a client has told once and for all; each takes a few kilobytes."""
+    max_programs: int = 64
     max_inline_bytes: int = 256 * 1024
     """A larger tensor goes by Upload and Download."""
     max_message_bytes: int = 16 * 2**20
@@ -42,4 +43,5 @@ class Limits:
             max_instructions_per_frame=self.max_instructions,
             max_inline_bytes=self.max_inline_bytes,
             max_templates=self.max_templates,
+            max_programs=self.max_programs,
         )

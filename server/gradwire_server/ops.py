@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gradwire_engine import Engine, Tensor
@@ -33,6 +33,9 @@ class Hole:
 class Template:
     """An op, its plain arguments, and where tensors go. What is wrong with them is for its calls to tell."""
 
+    weight = 1
+    """As how many instructions a call counts."""
+
     __slots__ = ("_cases", "_engine", "_lists", "_plain", "_singles", "error", "makes", "op", "recorded", "takes",
                  "writes")  # fmt: skip
 
@@ -59,6 +62,32 @@ class Template:
         self._singles = [(i, v.i) for i, v in enumerate(self._plain) if type(v) is Hole]
         self._lists = [(i, [x and x.i for x in v]) for i, v in enumerate(self._plain)
                        if type(v) is tuple and any(type(x) is Hole for x in v)]  # fmt: skip
+
+    def call(self, s: Session, ids: list[int], results: list[int], roomy: bool) -> None:
+        """Run it with these tensors. ``roomy`` says that no limit on tensors or nodes can be met."""
+        if s.engine.halt is not None:
+            skip(s, self.op, results)
+            return
+        tensors = s.tensors
+        try:
+            try:
+                given = [tensors[i] for i in ids]
+            except KeyError as e:
+                raise unknown_id(e.args[0]) from None
+            for i in results:
+                if not roomy or i in tensors or i >= SERVER_IDS or not i:
+                    s.check_fresh(i)
+            if not roomy:
+                s.check_nodes()
+            made = self.run(given)
+            if self.writes:
+                return
+            if len(made) != len(results):
+                raise _wrong_count(self.op, made, results)
+            for i, t in zip(results, made):  # noqa: B905 - as many, and every op comes here
+                tensors[i] = t
+        except Exception as e:
+            s.poison(results, s.explain(e, self.op, ids), self.written(ids))
 
     def run(self, tensors: Sequence[Any]) -> list[Tensor]:
         """The op's results, as :meth:`Engine.apply` gives them, which see for what it raises.
@@ -106,67 +135,55 @@ def learn(s: Session, m: pb.Template) -> None:
         s.fail(ValueError(f"template id {m.id} is out of range: from 1 to {s.limits.max_templates}"))
 
 
-def calls(s: Session, m: pb.Calls) -> None:
-    """Run ops from templates."""
-    words = m.words[:]
-    engine, templates = s.engine, s.templates
-    mode = engine.grad_enabled
+Call = tuple["Template | Any", int, list[int], list[int]]
+"""A template or program, a location, the ids of the tensors given, and those of the results."""
+
+
+def split(words: list[int], templates: dict[int, Any], most: int) -> Iterator[Call]:
+    """The calls that words make.
+
+    Raises:
+        ValueError: they make none, or more than ``most`` instructions. What comes before was yielded.
+    """
     at, end, n = 0, len(words), 0
+    while at < end:
+        template = templates.get(words[at])
+        if template is None:
+            raise ValueError(f"template {words[at]} is unknown in this session")
+        first = at + 2
+        middle = first + template.takes
+        at = middle + template.makes
+        if at > end:
+            raise ValueError("calls that end in the middle of one")
+        if n >= most:
+            raise ValueError(f"a frame holds at most {most} instructions")
+        n += template.weight
+        yield template, words[first - 1], words[first:middle], words[middle:at]
+
+
+def calls(s: Session, m: pb.Calls) -> None:
+    """Run ops from templates, and programs."""
+    words = m.words[:]
+    engine = s.engine
+    mode, n = engine.grad_enabled, 0
     # Each makes fewer tensors and nodes than it has words.
-    roomy = len(s.tensors) + end < s.limits.max_tensors and engine.nodes + end < s.limits.max_nodes
+    roomy = len(s.tensors) + len(words) < s.limits.max_tensors and engine.nodes + len(words) < s.limits.max_nodes
     try:
-        while at < end:
-            template = templates.get(words[at])
-            if template is None:
-                raise ValueError(f"template {words[at]} is unknown in this session")
-            first = at + 2
-            middle = first + template.takes
-            at = middle + template.makes
-            if at > end:
-                raise ValueError("calls that end in the middle of one")
-            n += 1
-            if n > s.limits.max_instructions:
-                raise ValueError(f"a frame holds at most {s.limits.max_instructions} instructions")
-            engine.line = words[first - 1]
+        for template, line, ids, results in split(words, s.templates, s.limits.max_instructions):
+            n += template.weight
+            engine.line = line
             engine.grad_enabled = template.recorded
-            _call(s, template, words[first:middle], words[middle:at], roomy)
+            template.call(s, ids, results, roomy)
     finally:
         engine.grad_enabled = mode
         s.instructions_run += max(n - 1, 0)  # the instruction itself is counted with its frame
-
-
-def _call(s: Session, template: Template, ids: list[int], results: list[int], roomy: bool) -> None:
-    """Run one. ``roomy`` says that no limit on tensors or nodes can be met."""
-    if s.engine.halt is not None:
-        _skip(s, template.op, results)
-        return
-    tensors = s.tensors
-    try:
-        try:
-            given = [tensors[i] for i in ids]
-        except KeyError as e:
-            raise unknown_id(e.args[0]) from None
-        for i in results:
-            if not roomy or i in tensors or i >= SERVER_IDS or not i:
-                s.check_fresh(i)
-        if not roomy:
-            s.check_nodes()
-        made = template.run(given)
-        if template.writes:
-            return
-        if len(made) != len(results):
-            raise _wrong_count(template.op, made, results)
-        for i, t in zip(results, made):  # noqa: B905 - as many, and every op comes here
-            tensors[i] = t
-    except Exception as e:
-        s.poison(results, s.explain(e, template.op, ids), template.written(ids))
 
 
 def apply(s: Session, m: pb.Apply) -> None:
     """Run one op."""
     op = CATALOG.get(m.op)
     if s.engine.halt is not None:
-        _skip(s, op, m.results)
+        skip(s, op, m.results)
         return
     try:
         if op is None:
@@ -189,7 +206,7 @@ def apply(s: Session, m: pb.Apply) -> None:
         s.poison(m.results, error, _written(op, m) if op is not None else [])
 
 
-def _skip(s: Session, op: Op | None, results: Iterable[int]) -> None:
+def skip(s: Session, op: Op | None, results: Iterable[int]) -> None:
     """Poison what an op that was cancelled would have made. What it would have written to stays as it is: all that
     is cancelled was sent one after the other, so tensors are as a slower program had left them when interrupted."""
     error = s.explain(RuntimeError(s.engine.halt))

@@ -32,6 +32,7 @@ from gradwire_server.errors import Displaced, Poison, Poisoned, SessionEnded, de
 from gradwire_server.limits import Limits
 from gradwire_server.ops import SERVER_IDS, Template, learn, unknown_id
 from gradwire_server.outbox import Outbox
+from gradwire_server.programs import Broken, Program
 from gradwire_server.shared import Segments
 from gradwire_server.stream import Stream
 from gradwire_server.transfers import Transfers
@@ -58,6 +59,9 @@ class Session:
         self.engine.call_function = self._call_function
         self.engine.function_dropped = self._function_dropped
         self.tensors: dict[int, Tensor | Poison] = {}
+        """By id: those of the program that is run instruction by instruction, while one is."""
+        self.client_tensors = self.tensors
+        """Those that the client knows."""
         self.outbox = Outbox()
         self.begun = 0
         """The last frame that was begun."""
@@ -86,7 +90,8 @@ class Session:
         self._observe = observe
         self._attaching = threading.Lock()
         self._locations: dict[int, pb.Location] = {}
-        self.templates: dict[int, Template] = {}
+        self.templates: dict[int, Template | Program | Broken] = {}
+        """What calls may name: templates, and programs, whose ids begin above."""
         self._next_id = SERVER_IDS
         self._callbacks = 0
         self._waiting: list[int] = []
@@ -196,7 +201,8 @@ class Session:
                 pass
             finally:
                 # A thread's frames are the last to hold what the session held.
-                self.tensors.clear()
+                self.client_tensors.clear()
+                self.templates.clear()
 
     def _frames(self) -> Iterator[pb.Frame]:
         """The frames of one stream after another, as they come."""
@@ -316,7 +322,7 @@ class Session:
 
     def _execute(self, instruction: pb.Instruction) -> None:
         """Run an instruction, and what had to wait for it because it called back."""
-        self._perform(instruction)
+        self.perform(instruction)
         behind = self._behind[-1]
         if behind:
             here = self._frame
@@ -326,7 +332,7 @@ class Session:
                 self.brake.enter(self._frame.seq)
                 if self.transfers.lent:
                     self.transfers.keep([instruction])
-                self._perform(instruction)
+                self.perform(instruction)
             self._frame = here
             self.brake.enter(here.seq)
 
@@ -345,7 +351,8 @@ class Session:
             self._behind_bytes = nbytes
         return True
 
-    def _perform(self, instruction: pb.Instruction) -> None:
+    def perform(self, instruction: pb.Instruction) -> None:
+        """Run one instruction; what it raises is answered."""
         self.engine.line = instruction.location
         kind = instruction.WhichOneof("kind")
         try:
@@ -388,14 +395,19 @@ class Session:
                 poisoned = True
         found = [self.tensors.get(i) for i in written]
         poisoned = poisoned or any(type(t) is Poison for t in found)
-        storages = {id(t.storage) for t in found if type(t) is Tensor}
-        if storages:
+        memory = [t for t in found if type(t) is Tensor]
+        if memory:
             poisoned = True
-            for i, t in self.tensors.items():
-                if type(t) is Tensor and id(t.storage) in storages:
-                    self.tensors[i] = Poison(error)
+            self.poison_memory(memory, error)
         if not poisoned:
             self.reply(error=error)
+
+    def poison_memory(self, tensors: Iterable[Tensor], error: pb.Error) -> None:
+        """Have whoever reads the memory of these, under any name, get the error."""
+        storages = {id(t.storage) for t in tensors}
+        for i, t in self.tensors.items():
+            if type(t) is Tensor and id(t.storage) in storages:
+                self.tensors[i] = Poison(error)
 
     def fail(self, e: BaseException, request: int = 0) -> None:
         """Answer with an error."""
@@ -464,7 +476,7 @@ class Session:
         if t is None:
             return 0
         self._next_id += 1
-        self.tensors[self._next_id] = t
+        self.client_tensors[self._next_id] = t
         return self._next_id
 
     def put(self, array: np.ndarray[Any, Any], storage: Storage | None, requires_grad: bool) -> Tensor:
@@ -511,6 +523,7 @@ class Session:
         self._waiting.append(me)
         self._asked.append(self.outbox.last)
         self._behind.append(deque())
+        scope, self.tensors = self.tensors, self.client_tensors
         try:
             for instruction in self._source:
                 if instruction.WhichOneof("kind") == "answer" and instruction.answer.callback == me:
@@ -521,6 +534,7 @@ class Session:
                 if not self._defer(self._frame, instruction):
                     self._execute(instruction)
         finally:
+            self.tensors = scope
             self._behind.pop()
             self._asked.pop()
             self._waiting.pop()

@@ -279,6 +279,7 @@ class Limits(_message.Message):
     MAX_INSTRUCTIONS_PER_FRAME_FIELD_NUMBER: _builtins.int
     MAX_INLINE_BYTES_FIELD_NUMBER: _builtins.int
     MAX_TEMPLATES_FIELD_NUMBER: _builtins.int
+    MAX_PROGRAMS_FIELD_NUMBER: _builtins.int
     max_bytes: _builtins.int
     max_tensors: _builtins.int
     max_nodes: _builtins.int
@@ -286,6 +287,8 @@ class Limits(_message.Message):
     max_inline_bytes: _builtins.int
     max_templates: _builtins.int
     """Ids of templates go up to this."""
+    max_programs: _builtins.int
+    """Ids of programs begin above max_templates, and are this many."""
     def __init__(
         self,
         *,
@@ -295,10 +298,11 @@ class Limits(_message.Message):
         max_instructions_per_frame: _builtins.int = ...,
         max_inline_bytes: _builtins.int = ...,
         max_templates: _builtins.int = ...,
+        max_programs: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_bytes", b"max_bytes", "max_inline_bytes", b"max_inline_bytes", "max_instructions_per_frame", b"max_instructions_per_frame", "max_nodes", b"max_nodes", "max_templates", b"max_templates", "max_tensors", b"max_tensors"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_bytes", b"max_bytes", "max_inline_bytes", b"max_inline_bytes", "max_instructions_per_frame", b"max_instructions_per_frame", "max_nodes", b"max_nodes", "max_programs", b"max_programs", "max_templates", b"max_templates", "max_tensors", b"max_tensors"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -527,6 +531,8 @@ class Instruction(_message.Message):
     DETACH_FIELD_NUMBER: _builtins.int
     KEEP_FIELD_NUMBER: _builtins.int
     CALLS_FIELD_NUMBER: _builtins.int
+    PROGRAM_FIELD_NUMBER: _builtins.int
+    DESCRIBE_FIELD_NUMBER: _builtins.int
     LOCATION_FIELD_NUMBER: _builtins.int
     location: _builtins.int
     """Id of the Location that caused it, 0 if unknown."""
@@ -572,6 +578,10 @@ class Instruction(_message.Message):
     def keep(self) -> Global___Keep: ...
     @_builtins.property
     def calls(self) -> Global___Calls: ...
+    @_builtins.property
+    def program(self) -> Global___Program: ...
+    @_builtins.property
+    def describe(self) -> Global___Describe: ...
     def __init__(
         self,
         *,
@@ -596,13 +606,15 @@ class Instruction(_message.Message):
         detach: Global___Detach | None = ...,
         keep: Global___Keep | None = ...,
         calls: Global___Calls | None = ...,
+        program: Global___Program | None = ...,
+        describe: Global___Describe | None = ...,
         location: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["add_hook", b"add_hook", "answer", b"answer", "apply", b"apply", "backward", b"backward", "calls", b"calls", "detach", b"detach", "free", b"free", "get", b"get", "get_gradient", b"get_gradient", "grad", b"grad", "inspect", b"inspect", "keep", b"keep", "kind", b"kind", "put", b"put", "record_function", b"record_function", "remove_hook", b"remove_hook", "require_grad", b"require_grad", "saved_result", b"saved_result", "seed", b"seed", "set_grad_mode", b"set_grad_mode", "set_gradient", b"set_gradient", "synchronize", b"synchronize"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["add_hook", b"add_hook", "answer", b"answer", "apply", b"apply", "backward", b"backward", "calls", b"calls", "describe", b"describe", "detach", b"detach", "free", b"free", "get", b"get", "get_gradient", b"get_gradient", "grad", b"grad", "inspect", b"inspect", "keep", b"keep", "kind", b"kind", "program", b"program", "put", b"put", "record_function", b"record_function", "remove_hook", b"remove_hook", "require_grad", b"require_grad", "saved_result", b"saved_result", "seed", b"seed", "set_grad_mode", b"set_grad_mode", "set_gradient", b"set_gradient", "synchronize", b"synchronize"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_hook", b"add_hook", "answer", b"answer", "apply", b"apply", "backward", b"backward", "calls", b"calls", "detach", b"detach", "free", b"free", "get", b"get", "get_gradient", b"get_gradient", "grad", b"grad", "inspect", b"inspect", "keep", b"keep", "kind", b"kind", "location", b"location", "put", b"put", "record_function", b"record_function", "remove_hook", b"remove_hook", "require_grad", b"require_grad", "saved_result", b"saved_result", "seed", b"seed", "set_grad_mode", b"set_grad_mode", "set_gradient", b"set_gradient", "synchronize", b"synchronize"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_hook", b"add_hook", "answer", b"answer", "apply", b"apply", "backward", b"backward", "calls", b"calls", "describe", b"describe", "detach", b"detach", "free", b"free", "get", b"get", "get_gradient", b"get_gradient", "grad", b"grad", "inspect", b"inspect", "keep", b"keep", "kind", b"kind", "location", b"location", "program", b"program", "put", b"put", "record_function", b"record_function", "remove_hook", b"remove_hook", "require_grad", b"require_grad", "saved_result", b"saved_result", "seed", b"seed", "set_grad_mode", b"set_grad_mode", "set_gradient", b"set_gradient", "synchronize", b"synchronize"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["apply", "put", "get", "free", "set_grad_mode", "backward", "grad", "answer", "synchronize", "require_grad", "set_gradient", "get_gradient", "add_hook", "remove_hook", "record_function", "saved_result", "inspect", "seed", "detach", "keep", "calls"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["apply", "put", "get", "free", "set_grad_mode", "backward", "grad", "answer", "synchronize", "require_grad", "set_gradient", "get_gradient", "add_hook", "remove_hook", "record_function", "saved_result", "inspect", "seed", "detach", "keep", "calls", "program", "describe"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -682,8 +694,9 @@ Global___Template: _TypeAlias = Template  # noqa: Y015
 
 @_typing.final
 class Calls(_message.Message):
-    """Run ops from templates, one after the other. For each: the template's id, the id of the Location that caused it, the
-    ids of its tensors in the order of their places, and fresh ids for its results. A call counts as an instruction.
+    """Run ops from templates, or programs, one after the other. For each: the template's id, the id of the Location that
+    caused it, the ids of its tensors in the order of their places, and fresh ids for its results. A call counts as an
+    instruction; one of a program, as all that the program holds.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -703,6 +716,88 @@ class Calls(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Calls: _TypeAlias = Calls  # noqa: Y015
+
+@_typing.final
+class Program(_message.Message):
+    """Instructions to be run again and again, each time with other tensors in the places of its arguments: define it once,
+    then Calls with its id run it. The server works out once what there is to compute, and from then on does just that.
+
+    A call does what its instructions would do if they were sent one by one, in values, in gradients, in what is written
+    to, and in the random numbers drawn. Of what they make only the results are there afterwards.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    TEMPLATES_FIELD_NUMBER: _builtins.int
+    INSTRUCTIONS_FIELD_NUMBER: _builtins.int
+    ARGUMENTS_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    """Chosen by the client: see Limits.max_programs. One that is defined again takes the place of the one before it."""
+    @_builtins.property
+    def templates(self) -> _containers.RepeatedCompositeFieldContainer[Global___Template]:
+        """Those that its Calls use, numbered as it likes: they are its own."""
+
+    @_builtins.property
+    def instructions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Instruction]:
+        """Apply, Calls, Put with its bytes, SetGradMode, Backward, Grad, RequireGrad without `retain`, SetGradient,
+        GetGradient, Seed and Detach, all without a request. Grad mode is on when it begins, and after it as it was before.
+        """
+
+    @_builtins.property
+    def arguments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Ids that stand, in its instructions, for the tensors that a call gives. Other ids that none of its instructions
+        makes are tensors of the session, which the program keeps, freed or not.
+        """
+
+    @_builtins.property
+    def results(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Ids of what a call names: what its instructions made, or arguments, or tensors of the session."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        templates: _abc.Iterable[Global___Template] | None = ...,
+        instructions: _abc.Iterable[Global___Instruction] | None = ...,
+        arguments: _abc.Iterable[_builtins.int] | None = ...,
+        results: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "id", b"id", "instructions", b"instructions", "results", b"results", "templates", b"templates"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Program: _TypeAlias = Program  # noqa: Y015
+
+@_typing.final
+class Describe(_message.Message):
+    """Ask what programs there are, and how they run: a Programs under `request`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_FIELD_NUMBER: _builtins.int
+    PROGRAMS_FIELD_NUMBER: _builtins.int
+    request: _builtins.int
+    @_builtins.property
+    def programs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """All of them where none is named."""
+
+    def __init__(
+        self,
+        *,
+        request: _builtins.int = ...,
+        programs: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["programs", b"programs", "request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Describe: _TypeAlias = Describe  # noqa: Y015
 
 @_typing.final
 class Argument(_message.Message):
@@ -964,6 +1059,7 @@ class Free(_message.Message):
     TENSORS_FIELD_NUMBER: _builtins.int
     DOWNLOADS_FIELD_NUMBER: _builtins.int
     UPLOADS_FIELD_NUMBER: _builtins.int
+    PROGRAMS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def tensors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     @_builtins.property
@@ -974,16 +1070,19 @@ class Free(_message.Message):
     def uploads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Uploads that are given up: no Put will refer to them."""
 
+    @_builtins.property
+    def programs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     def __init__(
         self,
         *,
         tensors: _abc.Iterable[_builtins.int] | None = ...,
         downloads: _abc.Iterable[_builtins.int] | None = ...,
         uploads: _abc.Iterable[_builtins.int] | None = ...,
+        programs: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["downloads", b"downloads", "tensors", b"tensors", "uploads", b"uploads"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["downloads", b"downloads", "programs", b"programs", "tensors", b"tensors", "uploads", b"uploads"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1081,7 +1180,7 @@ class Grad(_message.Message):
     def gradients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     @_builtins.property
     def results(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Fresh ids, one for each input."""
+        """Fresh ids, one for each input; 0 for one that is not wanted."""
 
     def __init__(
         self,
@@ -1479,6 +1578,7 @@ class Reply(_message.Message):
     CALLBACK_FIELD_NUMBER: _builtins.int
     HISTORY_FIELD_NUMBER: _builtins.int
     ATTACHED_FIELD_NUMBER: _builtins.int
+    PROGRAMS_FIELD_NUMBER: _builtins.int
     DROPPED_FUNCTIONS_FIELD_NUMBER: _builtins.int
     SEQ_FIELD_NUMBER: _builtins.int
     acknowledged: _builtins.int
@@ -1500,6 +1600,8 @@ class Reply(_message.Message):
     @_builtins.property
     def attached(self) -> Global___Attached: ...
     @_builtins.property
+    def programs(self) -> Global___Programs: ...
+    @_builtins.property
     def dropped_functions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Functions whose nodes are gone: their client may drop what they saved."""
 
@@ -1513,14 +1615,15 @@ class Reply(_message.Message):
         callback: Global___Callback | None = ...,
         history: Global___History | None = ...,
         attached: Global___Attached | None = ...,
+        programs: Global___Programs | None = ...,
         dropped_functions: _abc.Iterable[_builtins.int] | None = ...,
         seq: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attached", b"attached", "callback", b"callback", "done", b"done", "error", b"error", "history", b"history", "kind", b"kind", "value", b"value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attached", b"attached", "callback", b"callback", "done", b"done", "error", b"error", "history", b"history", "kind", b"kind", "programs", b"programs", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "attached", b"attached", "callback", b"callback", "done", b"done", "dropped_functions", b"dropped_functions", "error", b"error", "history", b"history", "kind", b"kind", "seq", b"seq", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "attached", b"attached", "callback", b"callback", "done", b"done", "dropped_functions", b"dropped_functions", "error", b"error", "history", b"history", "kind", b"kind", "programs", b"programs", "seq", b"seq", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["value", "done", "error", "callback", "history", "attached"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["value", "done", "error", "callback", "history", "attached", "programs"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -1867,6 +1970,124 @@ class EdgeInfo(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EdgeInfo: _TypeAlias = EdgeInfo  # noqa: Y015
+
+@_typing.final
+class Programs(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_FIELD_NUMBER: _builtins.int
+    PROGRAMS_FIELD_NUMBER: _builtins.int
+    request: _builtins.int
+    @_builtins.property
+    def programs(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProgramInfo]: ...
+    def __init__(
+        self,
+        *,
+        request: _builtins.int = ...,
+        programs: _abc.Iterable[Global___ProgramInfo] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["programs", b"programs", "request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Programs: _TypeAlias = Programs  # noqa: Y015
+
+@_typing.final
+class ProgramInfo(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    INSTRUCTIONS_FIELD_NUMBER: _builtins.int
+    RUNS_FIELD_NUMBER: _builtins.int
+    REPLAYS_FIELD_NUMBER: _builtins.int
+    UNPLANNED_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    UNSHARED_BYTES_FIELD_NUMBER: _builtins.int
+    KERNELS_FIELD_NUMBER: _builtins.int
+    id: _builtins.int
+    instructions: _builtins.int
+    """Instructions, calls one by one."""
+    runs: _builtins.int
+    """How often it was run, and how often from a plan."""
+    replays: _builtins.int
+    unplanned: _builtins.str
+    """Why it has no plan, empty where it has. It is run instruction by instruction then."""
+    bytes: _builtins.int
+    """What the plan's buffers take, and what they would if each had its own memory."""
+    unshared_bytes: _builtins.int
+    @_builtins.property
+    def kernels(self) -> _containers.RepeatedCompositeFieldContainer[Global___KernelInfo]:
+        """What the plan runs, in order."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.int = ...,
+        instructions: _builtins.int = ...,
+        runs: _builtins.int = ...,
+        replays: _builtins.int = ...,
+        unplanned: _builtins.str = ...,
+        bytes: _builtins.int = ...,
+        unshared_bytes: _builtins.int = ...,
+        kernels: _abc.Iterable[Global___KernelInfo] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "id", b"id", "instructions", b"instructions", "kernels", b"kernels", "replays", b"replays", "runs", b"runs", "unplanned", b"unplanned", "unshared_bytes", b"unshared_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ProgramInfo: _TypeAlias = ProgramInfo  # noqa: Y015
+
+@_typing.final
+class KernelInfo(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OP_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
+    LOCATION_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
+    BUFFER_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    PREDICTED_SECONDS_FIELD_NUMBER: _builtins.int
+    MEASURED_SECONDS_FIELD_NUMBER: _builtins.int
+    op: _builtins.str
+    group: _builtins.int
+    """Kernels of one group are run together, block by block; 0 for one that is run by itself."""
+    buffer: _builtins.int
+    """Which of the plan's buffers the first result is in, from 1; 0 for memory that is not the plan's alone."""
+    bytes: _builtins.int
+    """Read and written."""
+    predicted_seconds: _builtins.float
+    measured_seconds: _builtins.float
+    """The mean over all replays; 0 where there was none. A group's is told of its first kernel."""
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___TensorSpec]:
+        """Of its results, or of what it writes to."""
+
+    @_builtins.property
+    def location(self) -> Global___Location: ...
+    def __init__(
+        self,
+        *,
+        op: _builtins.str = ...,
+        results: _abc.Iterable[Global___TensorSpec] | None = ...,
+        location: Global___Location | None = ...,
+        group: _builtins.int = ...,
+        buffer: _builtins.int = ...,
+        bytes: _builtins.int = ...,
+        predicted_seconds: _builtins.float = ...,
+        measured_seconds: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["location", b"location"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["buffer", b"buffer", "bytes", b"bytes", "group", b"group", "location", b"location", "measured_seconds", b"measured_seconds", "op", b"op", "predicted_seconds", b"predicted_seconds", "results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KernelInfo: _TypeAlias = KernelInfo  # noqa: Y015
 
 @_typing.final
 class UploadRequest(_message.Message):

@@ -1,0 +1,229 @@
+"""Programs: instructions that are told once and run by calls, from a plan where one can be made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gradwire_engine import Tensor
+from gradwire_proto.v1 import gradwire_pb2 as pb
+from gradwire_server import ops
+from gradwire_server.errors import Poison, Poisoned
+from gradwire_server.ops import SERVER_IDS, Template, unknown_id
+
+if TYPE_CHECKING:
+    from gradwire_server.session import Session
+
+
+class Step(NamedTuple):
+    """One instruction of a program, or one call of its Calls."""
+
+    run: Callable[[Session], None]
+    line: int
+    uses: Sequence[int]
+    makes: Sequence[int]
+
+
+class Program:
+    """What a Program message defines. It is called as a template is.
+
+    Raises:
+        ValueError: what is wrong with the message.
+        MemoryError: it is larger than programs may be.
+    """
+
+    def __init__(self, s: Session, m: pb.Program):
+        self.id = m.id
+        self.arguments = tuple(m.arguments)
+        self.results = tuple(m.results)
+        self.takes = len(self.arguments)
+        self.makes = len(self.results)
+        self.recorded = True
+        self.runs = 0
+        if len(set(self.arguments)) < self.takes or 0 in self.arguments:
+            raise ValueError("a program's arguments must be ids that differ, none of them 0")
+        templates = {t.id: Template(s.engine, t) for t in m.templates}
+        self.steps = [step for i in m.instructions for step in _steps(i, templates, s.limits.max_instructions)]
+        self.weight = len(self.steps)
+        if self.weight > s.limits.max_instructions:
+            raise MemoryError(f"a program holds at most {s.limits.max_instructions} instructions, got {self.weight}")
+        self.kept = self._outside(s)
+        self.drops = self._last_uses()
+
+    def _outside(self, s: Session) -> dict[int, Tensor | Poison]:
+        """The session's tensors that it refers to, by id."""
+        inside = set(self.arguments)
+        kept = {}
+        for uses, makes in [*((step.uses, step.makes) for step in self.steps), (self.results, ())]:
+            for i in uses:
+                if i not in inside and i not in kept:
+                    if i not in s.tensors:
+                        raise unknown_id(i)
+                    kept[i] = s.tensors[i]
+            for i in makes:
+                if i in inside or i in kept:
+                    raise ValueError(f"tensor id {i} is made twice")
+                if not 0 < i < SERVER_IDS:
+                    raise ValueError(f"tensor id {i} is out of range: clients choose from 1 to 2**63 - 1")
+                inside.add(i)
+        return kept
+
+    def _last_uses(self) -> list[list[int]]:
+        """After each step, the ids that nothing needs any more, so that memory is free as early as it can be."""
+        needed = {*self.results, *self.kept}
+        drops = []
+        for step in reversed(self.steps):
+            last = [i for i in {*step.uses, *step.makes} if i not in needed]
+            needed.update(last)
+            drops.append(last)
+        return drops[::-1]
+
+    def call(self, s: Session, ids: Sequence[int], results: Sequence[int], roomy: bool) -> None:
+        """Run it with these tensors."""
+        if s.engine.halt is not None:
+            ops.skip(s, None, results)
+            return
+        try:
+            for i in results:
+                s.check_fresh(i)
+            given = [s.tensor(i) for i in ids]
+            for t in self.kept.values():
+                if type(t) is Poison:
+                    raise Poisoned(t.error)
+        except Exception as e:
+            s.poison(results, s.explain(e))
+            return
+        self.runs += 1
+        self._interpret(s, given, results)
+
+    def info(self, s: Session) -> pb.ProgramInfo:
+        """What Describe tells of it."""
+        return pb.ProgramInfo(id=self.id, instructions=self.weight, runs=self.runs)
+
+    def _interpret(self, s: Session, given: Sequence[Tensor], results: Sequence[int]) -> None:
+        """Run the instructions one by one, under their own ids."""
+        engine, outer, line = s.engine, s.tensors, s.engine.line
+        s.tensors = {**self.kept, **dict(zip(self.arguments, given, strict=True))}
+        entry = dict(s.tensors)
+        try:
+            engine.grad_enabled = True
+            for step, drops in zip(self.steps, self.drops, strict=True):
+                engine.line = step.line
+                try:
+                    step.run(s)
+                except Exception as e:
+                    s.fail(e)
+                for i in drops:
+                    s.tensors.pop(i, None)
+        finally:
+            inner, s.tensors = s.tensors, outer
+            engine.line = line
+        for i, t in entry.items():
+            now = inner.get(i)
+            if type(t) is Tensor and type(now) is Poison:
+                s.poison_memory([t], now.error)
+                if i in self.kept:
+                    self.kept[i] = now
+        for i, r in zip(results, self.results, strict=True):
+            made = inner.get(r)
+            if made is not None:
+                s.tensors[i] = made
+            else:
+                s.poison([i], s.explain(ValueError(f"the program did not make tensor id {r}")))
+
+
+def _steps(m: pb.Instruction, templates: dict[int, Template], most: int) -> Iterator[Step]:
+    kind = m.WhichOneof("kind")
+    if kind == "calls":
+        for template, line, ids, results in ops.split(m.calls.words[:], templates, most):
+            def run(s: Session, template: Any = template, ids: Any = ids, results: Any = results) -> None:
+                s.engine.grad_enabled, mode = template.recorded, s.engine.grad_enabled
+                try:
+                    template.call(s, ids, results, False)
+                finally:
+                    s.engine.grad_enabled = mode
+
+            yield Step(run, line, ids, results)
+        return
+    ids_of = MEMBERS.get(kind or "")
+    message = getattr(m, kind or "", None)
+    if ids_of is None or getattr(message, "request", 0):
+        raise ValueError(f"{kind or 'an unknown instruction'} can't be part of a program")
+    uses, makes = ids_of(message)
+    yield Step(lambda s: s.perform(m), m.location, [i for i in uses if i], [i for i in makes if i])
+
+
+Ids = tuple[Sequence[int], Sequence[int]]
+
+
+def _apply_ids(m: pb.Apply) -> Ids:
+    return [i for a in m.arguments for i in (a.tensor, *a.tensors.ids)], m.results
+
+
+def _put_ids(m: pb.Put) -> Ids:
+    if m.upload or m.segment:
+        raise ValueError("a Put that is part of a program holds its bytes itself")
+    return (), [m.result]
+
+
+def _require_grad_ids(m: pb.RequireGrad) -> Ids:
+    if m.retain:
+        raise ValueError("a tensor can't be told to retain its gradient as part of a program")
+    return [m.tensor], ()
+
+
+MEMBERS: dict[str, Callable[[Any], Ids]] = {
+    "apply": _apply_ids,
+    "put": _put_ids,
+    "set_grad_mode": lambda m: ((), ()),
+    "backward": lambda m: ([*m.tensors, *m.gradients, *m.inputs], ()),
+    "grad": lambda m: ([*m.outputs, *m.inputs, *m.gradients], m.results),
+    "require_grad": _require_grad_ids,
+    "set_gradient": lambda m: ([*m.tensors, m.gradient], ()),
+    "get_gradient": lambda m: ([m.tensor], [m.result]),
+    "seed": lambda m: ((), ()),
+    "detach": lambda m: ([m.tensor], ()),
+}
+"""The instructions that a program may hold, Calls apart: which ids each uses, and which it makes."""
+
+
+class Broken:
+    """Stands for a program that could not be defined: its calls tell why."""
+
+    recorded, weight = True, 1
+
+    def __init__(self, m: pb.Program, error: pb.Error):
+        self.id, self.takes, self.makes, self.error = m.id, len(m.arguments), len(m.results), error
+
+    def call(self, s: Session, ids: Sequence[int], results: Sequence[int], roomy: bool) -> None:
+        s.poison(results, self.error)
+
+    def info(self, s: Session) -> pb.ProgramInfo:
+        return pb.ProgramInfo(id=self.id, unplanned=self.error.message)
+
+
+def define(s: Session, m: pb.Program) -> None:
+    """Take a program into the session's table of what Calls may name."""
+    first = s.limits.max_templates + 1
+    if not first <= m.id < first + s.limits.max_programs:
+        raise ValueError(f"program id {m.id} is out of range: from {first} to {first + s.limits.max_programs - 1}")
+    try:
+        s.templates[m.id] = Program(s, m)
+    except Exception as e:
+        s.templates[m.id] = Broken(m, s.explain(e))
+        raise
+
+
+def drop(s: Session, i: int) -> None:
+    """Forget a program."""
+    if i > s.limits.max_templates:
+        s.templates.pop(i, None)
+
+
+def describe(s: Session, m: pb.Describe) -> None:
+    """Tell what programs there are."""
+    answer = pb.Programs(request=m.request)
+    for i, p in sorted(s.templates.items()):
+        if i > s.limits.max_templates and (i in m.programs or not m.programs):
+            answer.programs.append(p.info(s))  # type: ignore[union-attr]
+    s.reply(programs=answer)
