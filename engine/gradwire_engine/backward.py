@@ -1,7 +1,7 @@
 """Backward: a loop over the recorded nodes, latest first, that carries gradients from the roots to the leaves.
 
 Never recursion, so that a chain of a million nodes is no different from one of ten. Gradients are bare arrays, unless
-``create_graph`` asks for tensors whose own history is recorded.
+``create_graph`` asks for tensors whose own history is recorded, or a trace for tensors whose ops it sees.
 """
 
 from __future__ import annotations
@@ -63,6 +63,8 @@ def grad(engine: Engine, outputs: list[Tensor], inputs: list[Tensor], grads: lis
             results.append(None)
         elif create_graph:
             results.append(found[i])
+        elif engine.trace is not None:
+            results.append(F.clone(found[i]))
         else:
             results.append(own(engine, found, i))
     return results
@@ -80,6 +82,7 @@ def _starts(engine: Engine, roots: list[Tensor], grads: list[Tensor | None],
     if len(roots) != len(grads):
         raise RuntimeError(refusals.gradient_count(len(roots), len(grads)))
     starts = []
+    tensors = create_graph or engine.trace is not None
     for i, (t, g) in enumerate(zip(roots, grads, strict=True)):
         edge = history(t)
         if g is None:
@@ -92,7 +95,7 @@ def _starts(engine: Engine, roots: list[Tensor], grads: list[Tensor | None],
             ones = engine.xp.array(1, NUMPY_DTYPE[t.dtype])
             if t.shape:
                 ones = ones.reshape(t.shape)
-            starts.append((*edge, engine.wrap(ones) if create_graph else ones))
+            starts.append((*edge, engine.wrap(ones) if tensors else ones))
             continue
         if g.shape != t.shape:
             raise RuntimeError(refusals.gradient_shape(i, g.shape, t.shape))
@@ -100,7 +103,7 @@ def _starts(engine: Engine, roots: list[Tensor], grads: list[Tensor | None],
             raise RuntimeError(refusals.gradient_dtype(i, g.dtype, t.dtype))
         if edge is None:
             raise RuntimeError(refusals.no_history(i))
-        starts.append((*edge, g if create_graph else g.array))
+        starts.append((*edge, g if tensors else g.array))
     return starts
 
 
@@ -156,6 +159,8 @@ _seq = attrgetter("seq")
 def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool, create_graph: bool,
          only: list[tuple[Node, int]] | None, accumulate: bool) -> list[Any]:  # fmt: skip
     """Run the graph; the gradients that arrived at the edges ``only``, where given."""
+    trace = engine.trace
+    tensors = create_graph or trace is not None
     captured: dict[tuple[Node, int], Any] = {}
     captures: dict[Node, list[int]] = {}
     for n, nr in only or ():
@@ -175,7 +180,7 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
         have = buffer[nr]
         if have is None:
             buffer[nr] = g
-        elif create_graph:
+        elif tensors:
             buffer[nr] = have + g
         elif (node, nr) in owned:
             have += g
@@ -190,7 +195,7 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
         for nr in captures.get(node, ()):
             g = grads[nr]
             # what the client is given is dense
-            captured[node, nr] = F.clone(g) if create_graph and g is not None and not g.spec.contiguous else g
+            captured[node, nr] = F.clone(g) if tensors and g is not None and not g.spec.contiguous else g
 
     def finish(leaves: list[AccumulateGrad]) -> None:
         for leaf in sorted(leaves, key=_seq, reverse=True) if len(leaves) > 1 else leaves:
@@ -199,11 +204,11 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
             grads = arrived.pop(leaf, None) or [None]
             t = leaf.variable
             if t.hooks:
-                _hooks(engine, leaf, {0: t.hooks}, grads, create_graph)
+                _hooks(engine, leaf, {0: t.hooks}, grads, tensors)
             if captures:
                 capture(leaf, grads)
             if accumulate:
-                leaf.run(grads, create_graph)
+                leaf.run(grads, tensors)
                 if t.post_hooks:
                     for hook in list(t.post_hooks.values()):
                         hook(t)
@@ -221,7 +226,7 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
             node = nodes.pop()
             grads = arrived.pop(node, None) or [None] * len(node.out_specs)
             if node.hooks or node.retained:
-                _hooks(engine, node, node.hooks or {}, grads, create_graph)
+                _hooks(engine, node, node.hooks or {}, grads, tensors)
             if captures and node in captures:
                 capture(node, grads)
                 if node in ends:
@@ -230,8 +235,10 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
             engine.line = node.line
             if grads[0] is None and not any(g is not None for g in grads):
                 pass
-            elif create_graph or type(node) is not OpNode:
-                made = node.run(grads, create_graph)  # its ops are timed one by one
+            elif tensors or type(node) is not OpNode:
+                if trace is not None:
+                    trace.passed(node)
+                made = node.run(grads, tensors)  # its ops are timed one by one
             else:
                 began = perf_counter_ns()
                 made = node.run(grads, False)
@@ -254,7 +261,7 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
                     if type(g) is not ndarray and isinstance(g, generic):
                         g = asarray(g)  # NumPy's 0-d results are scalars
                     if type(g) is not ndarray or g.shape != s.shape or g.dtype is not dtypes[s.dtype]:
-                        g = fit(g, s, create_graph, node, e)
+                        g = fit(g, s, tensors, node, e)
                     # What nearly always comes to pass, without a call.
                     if n not in arrived and len(n.out_specs) == 1:
                         arrived[n] = [g]
@@ -286,7 +293,7 @@ def expandable(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:
     return to[lead:] == shape or (lead >= 0 and all(a in (1, b) for a, b in zip(shape, to[lead:], strict=True)))
 
 
-def fit(g: Any, spec: Spec, create_graph: bool, node: Node, edge: tuple[Node, int]) -> Any:
+def fit(g: Any, spec: Spec, tensors: bool, node: Node, edge: tuple[Node, int]) -> Any:
     """A gradient in its input's shape and type: broadcasting undone, a real input's imaginary part dropped.
 
     Raises:
@@ -300,34 +307,34 @@ def fit(g: Any, spec: Spec, create_graph: bool, node: Node, edge: tuple[Node, in
                 f"expected shape compatible with {list(spec.shape)}"
             )
         g = F.sum_to(g, spec.shape)
-    if not create_graph:
+    if not tensors:
         if isinstance(g, np.generic):
             g = np.asarray(g)  # NumPy's 0-d results are scalars
         if g.dtype is NUMPY_DTYPE[spec.dtype]:
             return g
-    dtype = g.dtype if create_graph else DTYPE[g.dtype]
+    dtype = g.dtype if tensors else DTYPE[g.dtype]
     if dtype is not spec.dtype:
         if dtype.is_complex and not spec.dtype.is_complex:
             g = F.real(g)
             dtype = dtype.to_real()
         if dtype is not spec.dtype:
-            g = F.to_dtype(g, spec.dtype) if create_graph else g.astype(NUMPY_DTYPE[spec.dtype])
+            g = F.to_dtype(g, spec.dtype) if tensors else g.astype(NUMPY_DTYPE[spec.dtype])
     return g
 
 
 def _hooks(engine: Engine, node: Node, hooks: dict[int, dict[int, Hook]], grads: list[Any],
-           create_graph: bool) -> None:  # fmt: skip
+           tensors: bool) -> None:  # fmt: skip
     """Run the hooks of the tensors whose gradients these are, then keep what is to be retained."""
     for nr, several in hooks.items():
         for hook in list(several.values()):
             if grads[nr] is None:
                 break
-            t = grads[nr] if create_graph else engine.keep(grads[nr])
+            t = grads[nr] if tensors else engine.keep(grads[nr])
             new = hook(t)
             if new is not None:
-                grads[nr] = new if create_graph else new.array
+                grads[nr] = new if tensors else new.array
     for nr, ref in (node.retained or {}).items():
         t = ref()
         if t is not None and grads[nr] is not None:
-            g = grads[nr] if create_graph else engine.keep(grads[nr])
+            g = grads[nr] if tensors else engine.keep(grads[nr])
             t.grad = g if t.grad is None else t.grad + g

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from time import perf_counter_ns
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -21,6 +21,9 @@ from gradwire_proto.catalog import CATALOG
 from gradwire_proto.catalog.declare import Op
 from gradwire_proto.dtypes import Category, DType
 from gradwire_proto.spec import spec
+
+if TYPE_CHECKING:
+    from gradwire_engine.trace import Trace
 
 MOST_CASES = 4096
 """Cases that an engine remembers."""
@@ -52,6 +55,8 @@ class Engine:
         self.phase = "forward"
         self.halt: str | None = None
         """Why a backward pass is to end before its next node; set from any thread."""
+        self.trace: Trace | None = None
+        """What records the kernels that run, if anything does."""
         self.times: dict[tuple[str, str], list[int]] = {}
         """Nanoseconds of each kernel run, by op and phase: see :meth:`timer`."""
         self._cases: dict[Key, Case] = {}
@@ -131,7 +136,9 @@ class Engine:
                 made = self.xp.asarray(made)  # NumPy's 0-d results are scalars
             results = [Tensor(self, made, case.results[0])]
         else:
-            results = [Tensor(self, a, s) for a, s in zip(self._tidy(case, made, args), case.results, strict=True)]
+            results = [Tensor(self, a, s) for a, s in zip(self.tidy(case, made, args), case.results, strict=True)]
+        if self.trace is not None:
+            self.trace.made(case, values, results)
         if self.grad_enabled and case.op.differentiable:
             self._record(case, values, results)
         return results
@@ -178,7 +185,7 @@ class Engine:
         times.append(perf_counter_ns() - began)
         return made
 
-    def _tidy(self, case: Case, made: Any, args: list[Any]) -> list[Any]:
+    def tidy(self, case: Case, made: Any, args: list[Any]) -> list[Any]:
         """A kernel's results as arrays of the inferred shapes and types."""
         if type(made) not in (tuple, list):
             made = (made,)
@@ -208,6 +215,8 @@ class Engine:
         if type(made) not in (tuple, list):
             made = (made,)
         results = [Tensor(self, a, s, source.storage) for a, s in zip(made, case.results, strict=True)]
+        if self.trace is not None:
+            self.trace.viewed(case, values, results)
         if not op.differentiable:
             return results
         base = source.base or source
@@ -289,6 +298,8 @@ class Engine:
             if node is not None and ("input", first) in node.plan.slots:
                 assert node.saved is not None
                 node.saved[node.plan.slots.index(("input", first))] = pack(self._before_write(targets[0]))
+        if self.trace is not None:
+            self.trace.writes(case, values, targets)
         args = self._arrays(case, values)
         if op.inplace_of is None:
             self._run_writer(case, args, targets)
@@ -306,7 +317,10 @@ class Engine:
         """A copy of what an op is about to overwrite, with its history, for a derivative that needs it."""
         self.meter.check(t.spec.nbytes)
         dense = spec(t.spec.shape, t.spec.dtype)
-        return Tensor(self, t.array.copy(order="C"), dense, None, t.requires_grad, t.grad_fn, t.output_nr)
+        kept = Tensor(self, t.array.copy(order="C"), dense, None, t.requires_grad, t.grad_fn, t.output_nr)
+        if self.trace is not None:
+            self.trace.copied(t, kept)
+        return kept
 
     def _run_writer(self, case: Case, args: list[Any], targets: list[Tensor]) -> None:
         kernel = case.kernel
@@ -326,7 +340,7 @@ class Engine:
             self._call(case, args, out=array)
         else:
             self.meter.check(made.nbytes)
-            array[...] = self._tidy(case, self._call(case, args), args)[0]
+            array[...] = self.tidy(case, self._call(case, args), args)[0]
 
     def replay(self, chain: tuple[tuple[Op, tuple[Any, ...], int], ...], base: Any) -> Any:
         """A chain of view ops anew from ``base``, a tensor or an array."""

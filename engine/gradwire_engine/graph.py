@@ -53,15 +53,32 @@ class Node:
     def name(self) -> str:
         raise NotImplementedError
 
-    def run(self, grads: list[Any], create_graph: bool) -> list[Any]:
+    def run(self, grads: list[Any], tensors: bool) -> list[Any]:
         """Gradients for the edges, from those of the outputs (None where none came).
 
-        Arrays in, arrays out, or tensors in and out under ``create_graph``.
+        Arrays in, arrays out; or tensors in and out, under ``create_graph`` and where a trace is made.
         """
         raise NotImplementedError
 
     def release(self) -> None:
         """Drop what was saved; a later run raises torch's error."""
+
+
+class Spent(Node):
+    """Stands for a history that a backward pass has released, of a tensor that a plan made."""
+
+    __slots__ = ("label",)
+
+    def __init__(self, engine: Engine, label: str, spec: Spec):
+        super().__init__(engine, (), (), (spec,))
+        self.label = label
+
+    @property
+    def name(self) -> str:
+        return self.label
+
+    def run(self, grads: list[Any], tensors: bool) -> list[Any]:
+        raise RuntimeError(refusals.FREED)
 
 
 class AccumulateGrad(Node):
@@ -77,14 +94,16 @@ class AccumulateGrad(Node):
     def name(self) -> str:
         return "torch::autograd::AccumulateGrad"
 
-    def run(self, grads: list[Any], create_graph: bool) -> list[Any]:
+    def run(self, grads: list[Any], tensors: bool) -> list[Any]:
         t = self.variable
         if grads[0] is None or not t.requires_grad:
             return []
         if t.grad is None:
-            t.grad = F.clone(grads[0]) if create_graph else own(self.engine, grads, 0)
-        elif create_graph:
+            t.grad = F.clone(grads[0]) if tensors else own(self.engine, grads, 0)
+        elif self.engine.grad_enabled:
             t.grad = t.grad + grads[0]
+        elif tensors:
+            self.engine.call("add_", t.grad, grads[0])
         else:
             array = t.grad.array
             array += grads[0]
@@ -188,7 +207,7 @@ class OpNode(Node):
             # Not the tensor itself: it holds this node, and the cycle would outlive both.
             saved[slot] = (t.array, t.storage, t.storage.version, t.spec, i)
 
-    def run(self, grads: list[Any], create_graph: bool) -> list[Any]:
+    def run(self, grads: list[Any], tensors: bool) -> list[Any]:
         saved = self.saved
         if saved is None:
             raise RuntimeError(refusals.FREED)
@@ -198,14 +217,14 @@ class OpNode(Node):
         for slot in plan.tensors:
             s = saved[slot]
             if type(s) is tuple and s and type(t := s[0]) is Tensor and t.storage.version == s[1] and not t.detached:
-                values[slot] = t if create_graph else t.array
+                values[slot] = t if tensors else t.array
             else:
-                values[slot] = _unpack(s, create_graph)
+                values[slot] = _unpack(s, tensors)
         for slot, _ in plan.later:
             s = saved[slot]
-            values[slot] = self._result(s, True) if create_graph or s[1].version != s[2] else s[0]
+            values[slot] = self._result(s, True) if tensors or s[1].version != s[2] else s[0]
         for slot, kind in plan.grads:
-            values[slot] = grads[0] if kind == "g" else self._given(kind, grads, create_graph)
+            values[slot] = grads[0] if kind == "g" else self._given(kind, grads, tensors)
         out: list[Any] = [None] * len(self.edges)
         for run, pick, edge, targets in plan.formulas:
             made = run(*pick(values))
@@ -222,21 +241,21 @@ class OpNode(Node):
                     out[a] = g
         return out
 
-    def _given(self, kind: str, grads: list[Any], create_graph: bool) -> Any:
+    def _given(self, kind: str, grads: list[Any], tensors: bool) -> Any:
         if kind == "gs":
-            return [self.zeros(s, create_graph) if g is None else g for g, s in zip(grads, self.out_specs, strict=True)]
+            return [self.zeros(s, tensors) if g is None else g for g, s in zip(grads, self.out_specs, strict=True)]
         return grads if kind == "given" else self.needs
 
-    def _result(self, saved: Any, create_graph: bool) -> Any:
+    def _result(self, saved: Any, tensors: bool) -> Any:
         """A saved result; with its history again where that is wanted."""
         array, storage, version, spec, nr = saved
         if storage.version != version:
             raise _modified(spec, self.name, nr, storage.version, version)
-        return Tensor(self.engine, array, spec, storage, True, self, nr) if create_graph else array
+        return Tensor(self.engine, array, spec, storage, True, self, nr) if tensors else array
 
-    def zeros(self, s: Spec, create_graph: bool) -> Any:
+    def zeros(self, s: Spec, tensors: bool) -> Any:
         z = self.engine.xp.zeros(s.shape, NUMPY_DTYPE[s.dtype])
-        return self.engine.wrap(z) if create_graph else z
+        return self.engine.wrap(z) if tensors else z
 
     def release(self) -> None:
         if self.plan.holds:
@@ -253,7 +272,7 @@ def pack(v: Any) -> Any:
     return v
 
 
-def _unpack(s: Any, create_graph: bool) -> Any:
+def _unpack(s: Any, tensors: bool) -> Any:
     if type(s) is not tuple:
         return s
     if s and type(s[0]) is Tensor:
@@ -266,8 +285,8 @@ def _unpack(s: Any, create_graph: bool) -> Any:
                 "Trying to use a saved tensor that has been detached in-place, i.e. with .detach_().This is not "
                 "supported, please use out-of-place `.detach()` instead"
             )
-        return t if create_graph else t.array
-    return [_unpack(x, create_graph) for x in s]
+        return t if tensors else t.array
+    return [_unpack(x, tensors) for x in s]
 
 
 def _modified(spec: Spec, name: str, nr: int, now: int, then: int) -> RuntimeError:
@@ -297,10 +316,10 @@ class CopySlices(Node):
     def name(self) -> str:
         return "torch::autograd::CopySlices"
 
-    def run(self, grads: list[Any], create_graph: bool) -> list[Any]:
+    def run(self, grads: list[Any], tensors: bool) -> list[Any]:
         whole = F.clone(grads[0])
         part = self.engine.replay(self.chain, whole)
-        made = self.inner.run([F.clone(part)], create_graph)
+        made = self.inner.run([F.clone(part)], tensors)
         g = made.pop(self.target)
         if g is None:
             F.zero_(part)
@@ -330,8 +349,8 @@ class FunctionNode(Node):
     def name(self) -> str:
         return self.label
 
-    def run(self, grads: list[Any], create_graph: bool) -> list[Any]:
+    def run(self, grads: list[Any], tensors: bool) -> list[Any]:
         engine = self.engine
-        tensors = [g if g is None or create_graph else engine.keep(g) for g in grads]
-        made = engine.call_function(self, tensors, create_graph)
-        return [t if t is None or create_graph else t.array for t in made]
+        given = [g if g is None or tensors else engine.keep(g) for g in grads]
+        made = engine.call_function(self, given, engine.grad_enabled)
+        return [t if t is None or tensors else t.array for t in made]

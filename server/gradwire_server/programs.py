@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gradwire_engine import Tensor
+from gradwire_engine.plan import Interrupted, Plan
+from gradwire_engine.trace import Trace, Unplanned
 from gradwire_proto.v1 import gradwire_pb2 as pb
 from gradwire_server import ops
 from gradwire_server.errors import Poison, Poisoned
@@ -13,6 +15,10 @@ from gradwire_server.ops import SERVER_IDS, Template, unknown_id
 
 if TYPE_CHECKING:
     from gradwire_server.session import Session
+
+
+MOST_PLANS = 4
+"""Plans of one program: its tensors may come with gradients or without, requiring them or not."""
 
 
 class Step(NamedTuple):
@@ -40,6 +46,9 @@ class Program:
         self.makes = len(self.results)
         self.recorded = True
         self.runs = 0
+        self.plans: list[Plan] = []
+        self.unplanned = ""
+        """Why there is none, once that is known."""
         if len(set(self.arguments)) < self.takes or 0 in self.arguments:
             raise ValueError("a program's arguments must be ids that differ, none of them 0")
         templates = {t.id: Template(s.engine, t) for t in m.templates}
@@ -94,14 +103,61 @@ class Program:
             s.poison(results, s.explain(e))
             return
         self.runs += 1
-        self._interpret(s, given, results)
+        tensors: list[Any] = [*given, *self.kept.values()]
+        for plan in self.plans:
+            if plan.fits(tensors):
+                self._replay(s, plan, tensors, results)
+                return
+        self._trace(s, given, tensors, results)
+
+    def _replay(self, s: Session, plan: Plan, tensors: list[Any], results: Sequence[int]) -> None:
+        """Run it from a plan."""
+        line, phase, before = s.engine.line, s.engine.phase, s.brake.start()
+        s.engine.phase = "replay"
+        try:
+            made = plan.run(tensors)
+        except Interrupted as e:
+            cause = e.__cause__ or e
+            s.engine.line = e.step.line
+            s.poison(results, s.explain(cause, e.step.case.base))
+            self._spoil(s, plan.written(tensors), s.explain(cause))
+            return
+        except Exception as e:
+            s.poison(results, s.explain(e))
+            return
+        finally:
+            s.brake.stop(before, s.begun)
+            s.engine.line, s.engine.phase = line, phase
+        for i, t in zip(results, made, strict=True):
+            s.tensors[i] = t
+
+    def _trace(self, s: Session, given: list[Tensor], tensors: list[Any], results: Sequence[int]) -> None:
+        """Run it instruction by instruction, and make a plan of it if it is of a kind that can have one."""
+        if self.unplanned or len(self.plans) >= MOST_PLANS:
+            self._interpret(s, given, results)
+            return
+        trace = Trace(s.engine, tensors)
+        try:
+            made = self._interpret(s, given, results)
+            if any(type(t) is not Tensor for t in made):
+                return  # something failed; the next call may not
+            self.plans.append(Plan(s.engine, trace, made))
+        except Unplanned as e:
+            self.unplanned = str(e)
+        except MemoryError as e:
+            self.unplanned = str(e)
+        finally:
+            s.engine.trace = None
 
     def info(self, s: Session) -> pb.ProgramInfo:
         """What Describe tells of it."""
-        return pb.ProgramInfo(id=self.id, instructions=self.weight, runs=self.runs)
+        replays = sum(p.replays for p in self.plans)
+        made = pb.ProgramInfo(id=self.id, instructions=self.weight, runs=self.runs, replays=replays,
+                              unplanned=self.unplanned)  # fmt: skip
+        return made
 
-    def _interpret(self, s: Session, given: Sequence[Tensor], results: Sequence[int]) -> None:
-        """Run the instructions one by one, under their own ids."""
+    def _interpret(self, s: Session, given: Sequence[Tensor], results: Sequence[int]) -> list[Any]:
+        """Run the instructions one by one, under their own ids; what it made, poison or not."""
         engine, outer, line = s.engine, s.tensors, s.engine.line
         s.tensors = {**self.kept, **dict(zip(self.arguments, given, strict=True))}
         entry = dict(s.tensors)
@@ -121,15 +177,22 @@ class Program:
         for i, t in entry.items():
             now = inner.get(i)
             if type(t) is Tensor and type(now) is Poison:
-                s.poison_memory([t], now.error)
-                if i in self.kept:
-                    self.kept[i] = now
+                self._spoil(s, [t], now.error)
         for i, r in zip(results, self.results, strict=True):
             made = inner.get(r)
             if made is not None:
                 s.tensors[i] = made
             else:
                 s.poison([i], s.explain(ValueError(f"the program did not make tensor id {r}")))
+        return [inner.get(r) for r in self.results]
+
+    def _spoil(self, s: Session, tensors: Sequence[Tensor], error: pb.Error) -> None:
+        """Have the memory of tensors that were there before be poison, also to the next call."""
+        s.poison_memory(tensors, error)
+        storages = {id(t.storage) for t in tensors}
+        for i, t in self.kept.items():
+            if type(t) is Tensor and id(t.storage) in storages:
+                self.kept[i] = Poison(error)
 
 
 def _steps(m: pb.Instruction, templates: dict[int, Template], most: int) -> Iterator[Step]:
@@ -146,8 +209,8 @@ def _steps(m: pb.Instruction, templates: dict[int, Template], most: int) -> Iter
             yield Step(run, line, ids, results)
         return
     ids_of = MEMBERS.get(kind or "")
-    message = getattr(m, kind or "", None)
-    if ids_of is None or getattr(message, "request", 0):
+    message: Any = getattr(m, kind or "", None)
+    if ids_of is None or getattr(message, "request", None):
         raise ValueError(f"{kind or 'an unknown instruction'} can't be part of a program")
     uses, makes = ids_of(message)
     yield Step(lambda s: s.perform(m), m.location, [i for i in uses if i], [i for i in makes if i])

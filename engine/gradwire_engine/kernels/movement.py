@@ -7,15 +7,25 @@ from typing import Any
 from gradwire_engine.backend import NUMPY_DTYPE
 from gradwire_engine.registry import kernel
 
-kernel("clone", lambda xp, input: input.copy(order="C"))
 kernel("detach", lambda xp, input: input)
 
 
+@kernel("clone")
+def clone(xp: Any, input: Any, out: Any = None) -> Any:
+    if out is None:
+        return input.copy(order="C")
+    xp.copyto(out, input)
+    return out
+
+
 @kernel("to_dtype")
-def to_dtype(xp: Any, input: Any, dtype: Any) -> Any:
+def to_dtype(xp: Any, input: Any, dtype: Any, out: Any = None) -> Any:
     if input.dtype.kind == "c" and not dtype.is_complex:
         input = input.real
-    return input.astype(NUMPY_DTYPE[dtype], order="C")
+    if out is None:
+        return input.astype(NUMPY_DTYPE[dtype], order="C")
+    xp.copyto(out, input, casting="unsafe")
+    return out
 
 
 @kernel("require")

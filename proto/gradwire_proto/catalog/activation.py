@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradwire_proto.catalog.declare import Inferred, Meta, Op, op
+from gradwire_proto.catalog.declare import Inferred, Meta, Op, elementwise, op
 from gradwire_proto.catalog.meta import broadcast_shapes, common_dtype, wrap_dim
 from gradwire_proto.dtypes import Category, DType, bool_
 from gradwire_proto.spec import Spec, spec
@@ -19,6 +19,7 @@ def need_float(label: str, dtype: DType) -> None:
 def floats(label: str) -> Meta:
     """The rule of an element-wise op for floating point tensors, with the label that torch's errors use."""
 
+    @elementwise
     def rule(op: Op, input: Spec, *_: Any) -> Inferred:
         need_float(label, input.dtype)
         return Inferred((spec(input.shape, input.dtype),), input.dtype)
@@ -26,6 +27,7 @@ def floats(label: str) -> Meta:
     return rule
 
 
+@elementwise
 def _relu(op: Op, input: Spec) -> Inferred:
     if input.dtype is bool_:
         raise RuntimeError("Boolean inputs not supported for relu")
@@ -34,12 +36,14 @@ def _relu(op: Op, input: Spec) -> Inferred:
     return Inferred((spec(input.shape, input.dtype),), input.dtype)
 
 
+@elementwise
 def _threshold(op: Op, input: Spec, *_: Any) -> Inferred:
     if input.dtype.category in (Category.BOOL, Category.COMPLEX):
         raise NotImplementedError(f"\"threshold_cpu\" not implemented for '{input.dtype.legacy}'")
     return Inferred((spec(input.shape, input.dtype),), input.dtype)
 
 
+@elementwise
 def _gelu(op: Op, input: Spec, approximate: str) -> Inferred:
     if approximate not in ("none", "tanh"):
         raise RuntimeError("approximate argument must be either none or tanh.")
@@ -50,6 +54,7 @@ def _gelu(op: Op, input: Spec, approximate: str) -> Inferred:
 LARGEST = {"float16": "65504", "bfloat16": "3.38953e+38", "float32": "3.40282e+38", "float64": "1.79769e+308"}
 
 
+@elementwise
 def _softshrink(op: Op, input: Spec, lambd: float) -> Inferred:
     need_float("softshrink_check", input.dtype)
     if lambd < 0:

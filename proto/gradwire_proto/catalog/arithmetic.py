@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradwire_proto.catalog.declare import Inferred, Op, op
+from gradwire_proto.catalog.declare import Inferred, Op, elementwise, op
 from gradwire_proto.catalog.meta import Refusal, pointwise, unmade
 from gradwire_proto.dtypes import Category, DType, bool_, int64
 from gradwire_proto.spec import Spec
@@ -26,12 +26,14 @@ def check_alpha(compute: DType, alpha: Any) -> None:
         raise RuntimeError("For non-complex input tensors, argument alpha must not be a complex number.")
 
 
+@elementwise
 def _sum(op: Op, input: Any, other: Any, alpha: Any) -> Inferred:
     made: Inferred = pointwise()(op, input, other, alpha)
     check_alpha(made.results[0].dtype, alpha)
     return made
 
 
+@elementwise
 def _difference(op: Op, input: Any, other: Any, alpha: Any) -> Inferred:
     bools = sum(isinstance(v, bool) or (isinstance(v, Spec) and v.dtype is bool_) for v in (input, other))
     if bools == 2:
@@ -47,6 +49,7 @@ def _difference(op: Op, input: Any, other: Any, alpha: Any) -> Inferred:
     return _sum(op, input, other, alpha)
 
 
+@elementwise
 def _div(op: Op, input: Any, other: Any, rounding_mode: str | None) -> Any:
     if rounding_mode is None:
         return pointwise(floats=True)(op, input, other, rounding_mode)
@@ -57,6 +60,7 @@ def _div(op: Op, input: Any, other: Any, rounding_mode: str | None) -> Any:
     return pointwise(reject=unmade(f"div_{rounding_mode}_cpu", BOOL, COMPLEX))(op, input, other, rounding_mode)
 
 
+@elementwise
 def _pow(op: Op, input: Any, exponent: Any) -> Inferred:
     made: Inferred = pointwise(reject=unmade("pow", BOOL))(op, input, exponent)
     if isinstance(exponent, Spec):
@@ -66,10 +70,12 @@ def _pow(op: Op, input: Any, exponent: Any) -> Inferred:
     return Inferred(made.results)  # the kernel sees the number itself, as a square needs no logarithm
 
 
+@elementwise
 def _square(op: Op, input: Spec) -> Any:
     return pointwise(int64 if input.dtype is bool_ else None)(op, input)
 
 
+@elementwise
 def _addcdiv(op: Op, input: Spec, tensor1: Spec, tensor2: Spec, value: Any) -> Any:
     if tensor1.dtype.category <= INT and tensor2.dtype.category <= INT:
         raise RuntimeError(
@@ -82,6 +88,7 @@ def _addcdiv(op: Op, input: Spec, tensor1: Spec, tensor2: Spec, value: Any) -> A
     return pointwise()(op, input, tensor1, tensor2, value)
 
 
+@elementwise
 def _lerp(op: Op, input: Spec, end: Spec, weight: Any) -> Any:
     for name, v in (("end", end), ("weight", weight)):
         if isinstance(v, Spec) and v.dtype is not input.dtype:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradwire_proto.catalog.declare import Op, op
+from gradwire_proto.catalog.declare import Op, elementwise, op
 from gradwire_proto.catalog.meta import Refusal, pointwise, unmade
 from gradwire_proto.dtypes import Category, bool_
 from gradwire_proto.spec import Spec
@@ -32,6 +32,7 @@ op("signbit(Tensor input) -> Tensor", differentiable=False, doc="Whether negativ
                                                   "signbit is not implemented for complex tensors.")}))  # fmt: skip
 
 
+@elementwise
 def _isclose(op: Op, input: Spec, other: Spec, rtol: float, atol: float, equal_nan: bool) -> Any:
     if input.dtype is not other.dtype:
         raise RuntimeError(f"{input.dtype.legacy} did not match {other.dtype.legacy}")

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from gradwire_proto.dtypes import BY_NAME, DType
 from gradwire_proto.spec import Spec
@@ -22,6 +22,9 @@ Meta = Callable[..., Any]
 MAX_REMEMBERED = 4096
 NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input", "x2": "other"}
 """NumPy's names of arguments, which torch takes in place of its own."""
+POINTWISE: set[Meta] = set()
+"""Rules of element-wise ops."""
+M = TypeVar("M", bound=Meta)
 _REQUIRED: Any = object()
 
 
@@ -114,6 +117,8 @@ class Op:
     view_of: int | None = field(init=False)
     """Index of the argument that the results are views of."""
     returns_list: bool = field(init=False)
+    pointwise: bool = field(init=False)
+    """Whether each element of the results is made of those in the same place of the arguments, after broadcasting."""
     _defaults: tuple[Any, ...] = field(init=False)
     _quick: tuple[frozenset[type], ...] = field(init=False)
     """For each argument that may be given by position, the types that need no conversion; ``Param`` for a tensor."""
@@ -124,6 +129,7 @@ class Op:
         self.writes = tuple(i for i, p in enumerate(self.params) if p.writes)
         alias = self.results[0].alias if self.results and not self.writes else ""
         self.view_of = next(i for i, p in enumerate(self.params) if p.alias == alias) if alias else None
+        self.pointwise = self.meta in POINTWISE
         self.returns_list = any(r.is_list for r in self.results)
         self._defaults = tuple(p.default for p in self.params)
         self._quick = tuple(_QUICK.get(p.kind, _NOTHING) for p in self.params if not (p.is_list or p.keyword_only))
@@ -375,6 +381,12 @@ def parse(signature: str) -> tuple[str, tuple[Param, ...], tuple[Result, ...]]:
 
 def _camel(name: str) -> str:
     return "".join(w[:1].upper() + w[1:] for w in name.split("_"))
+
+
+def elementwise(meta: M) -> M:
+    """Say of a meta rule that it is one of element-wise ops."""
+    POINTWISE.add(meta)
+    return meta
 
 
 def op(

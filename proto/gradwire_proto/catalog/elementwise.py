@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradwire_proto.catalog.declare import Op, op
+from gradwire_proto.catalog.declare import Op, elementwise, op
 from gradwire_proto.catalog.meta import Refusal, pointwise, unmade
 from gradwire_proto.dtypes import Category, float16, float32, float64, int32
 from gradwire_proto.spec import Spec, spec
@@ -65,6 +65,7 @@ for _name, _aliases, _doc in (
                       | _refused(f"{_name} is not supported for complex inputs", NotImplementedError)))  # fmt: skip
 
 
+@elementwise
 def _round(op: Op, input: Spec, decimals: int) -> Any:
     if decimals:
         return pointwise(reject=[BOOL, INT, COMPLEX])(op, input, decimals)
@@ -99,12 +100,14 @@ op("nan_to_num(Tensor input, float? nan=None, float? posinf=None, float? neginf=
 _bounded = pointwise(reject=_refused("clamp is not supported for complex types", NotImplementedError))
 
 
+@elementwise
 def _clamp(op: Op, input: Spec, min: Any, max: Any) -> Any:
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     return _bounded(op, input, min, max)
 
 
+@elementwise
 def _heaviside(op: Op, input: Spec, values: Spec) -> Any:
     if input.dtype.is_complex or values.dtype.is_complex:
         raise RuntimeError("heaviside is not yet implemented for complex tensors.")
@@ -146,6 +149,7 @@ op("ldexp(Tensor input, Tensor other) -> Tensor", meta=pointwise(floats=True), i
 _PART_TYPES = (float16, float32, float64)
 
 
+@elementwise
 def _parts(op: Op, first: Spec, second: Spec) -> Any:
     if first.dtype not in _PART_TYPES or second.dtype not in _PART_TYPES:
         raise RuntimeError(

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from gradwire_proto import dtypes
-from gradwire_proto.catalog.declare import Inferred, Meta, Op
+from gradwire_proto.catalog.declare import Inferred, Meta, Op, elementwise
 from gradwire_proto.dtypes import Category, DType
 from gradwire_proto.spec import Spec, spec
 
@@ -85,6 +85,7 @@ def pointwise(
             that of a kernel called ``<op>_cpu``.
     """
 
+    @elementwise
     def rule(op: Op, *args: Any) -> Inferred:
         parts = [a for a, p in zip(args, op.params, strict=True) if p.is_tensor and a is not None]
         shape = broadcast_shapes(*[a.shape for a in parts if isinstance(a, Spec)])

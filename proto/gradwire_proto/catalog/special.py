@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradwire_proto.catalog.declare import Meta, Op, op
+from gradwire_proto.catalog.declare import Meta, Op, elementwise, op
 from gradwire_proto.catalog.meta import Refusal, pointwise, unmade
 from gradwire_proto.dtypes import Category
 from gradwire_proto.spec import Spec
@@ -22,6 +22,7 @@ def _polygamma(op: Op, n: int, input: Spec) -> Any:
     return _real("polygamma")(op, n, input)
 
 
+@elementwise
 def _mvlgamma(op: Op, input: Spec, p: int) -> Any:
     if p < 1:
         raise RuntimeError("p has to be greater than or equal to 1")

@@ -1,0 +1,334 @@
+"""Replaying what a trace recorded: kernels with bound buffers, one after the other, and nothing else.
+
+A plan is a list of callables without arguments. Whatever needs no memory of the session's has a place in buffers that
+the plan owns, shared by values whose lives don't overlap; what is handed out is made anew where somebody still has it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from sys import getrefcount
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any
+
+from gradwire_engine.backend import NUMPY_DTYPE
+from gradwire_engine.blocks import Block, grouped, writable
+from gradwire_engine.graph import Spent
+from gradwire_engine.simplify import simplify
+from gradwire_engine.tensor import Storage, Tensor
+from gradwire_engine.trace import Export, Memory, Outcome, State, Step, Trace, Value
+
+if TYPE_CHECKING:
+    from gradwire_engine.engine import Engine
+
+SMALL = 4096
+"""Bytes: a result of no more is copied out of the plan's memory each time."""
+
+
+class Interrupted(Exception):
+    """A step failed: the ones after it were not run."""
+
+    def __init__(self, step: Step):
+        super().__init__()
+        self.step = step
+
+
+class Plan:
+    """What replays a trace.
+
+    Args:
+        results: what a run gives back; tensors that the trace saw.
+
+    Raises:
+        Unplanned: this program can't be replayed.
+        MemoryError: its buffers would pass the session's limit.
+    """
+
+    def __init__(self, engine: Engine, trace: Trace, results: Sequence[Tensor]):
+        self.engine = engine
+        self.outcome: Outcome = trace.finish(results)
+        self.states: list[State] = trace.states
+        self.aliases = _pattern(trace.given)
+        self.given: list[Value] = trace.values
+        self.gradients: list[Value | None] = trace.gradients
+        self.replays = 0
+        steps = simplify(engine, trace.steps, self.outcome)
+        self.late = {v.memory for s in steps if s.kind == "make" and not _bindable(s) for v in s.outs}
+        """Memory that its kernel allocates."""
+        self.views = [s for s in steps if s.kind == "view" and s.outs[0].memory not in self.late]
+        """What they are is worked out when memory is bound."""
+        views = set(self.views)
+        self.work = grouped([s for s in steps if s not in views], self.late)
+        self.spent = [0] * len(self.work)
+        """Nanoseconds that each took, over all replays."""
+        self.arrays: dict[Value, Any] = {v: v.array for w in self.work for v in w.inputs() if v.array is not None}
+        """What each value is now."""
+        self.places: dict[Memory, int] = {}
+        """Which buffer each memory is in."""
+        self.unshared = 0
+        """Bytes that the buffers would take if none were used twice."""
+        self._buffers = self._allot()
+        self.nbytes = sum(b.nbytes for b in self._buffers)
+        self._storage = Storage(engine.meter, self.nbytes)
+        self._replaced = self._gradients_replaced()
+        self._owned = [(e.value, _whole(steps, e.value)) for e in self.outcome.exports if self._is_owned(e.value)]
+        self._needs = sum(e.value.spec.nbytes for e in self.outcome.exports)
+        self._users: dict[Memory, list[int]] = {}
+        for i, w in enumerate(self.work):
+            for m in {v.memory for v in (*w.inputs(), *w.outs)}:
+                self._users.setdefault(m, []).append(i)
+        self._times = [engine.timer(_name(w), "replay") for w in self.work]
+        self._bind(trace.given, trace.gradient_tensors)
+
+    # ---- memory ----
+
+    def _is_owned(self, v: Value) -> bool:
+        """Whether what is handed out is the plan's own array."""
+        return not v.memory.given and v.memory not in self.late and v.spec.nbytes > SMALL
+
+    def _allot(self) -> list[Any]:
+        """Buffers for the memory that nothing outside sees, each used again as soon as what is there is not needed."""
+        born: dict[Memory, tuple[int, int]] = {}
+        last: dict[Memory, int] = {}
+        for i, w in enumerate(self.work):
+            for v in (*w.inputs(), *w.outs):
+                m = v.memory
+                if not m.exposed and m not in self.late and v.array is None:
+                    if m not in born:
+                        born[m] = i, v.spec.nbytes
+                    last[m] = i
+        sizes: list[int] = []
+        free: list[int] = []
+        for i, w in enumerate(self.work):
+            ending = [m for m in {v.memory for v in (*w.inputs(), *w.outs)} if last.get(m) == i]
+            for m in [m for m, (at, _) in born.items() if at == i]:
+                size = born[m][1]
+                self.unshared += size
+                heir = _heir(w, m, ending)
+                if heir is not None:
+                    ending.remove(heir)
+                    self.places[m] = self.places[heir]
+                    continue
+                fitting = [b for b in free if sizes[b] >= size]
+                if fitting:
+                    b = min(fitting, key=lambda b: sizes[b])
+                elif free:
+                    b = max(free, key=lambda b: sizes[b])
+                    sizes[b] = size
+                else:
+                    b = len(sizes)
+                    sizes.append(size)
+                if b in free:
+                    free.remove(b)
+                self.places[m] = b
+            free += [self.places[m] for m in ending if m in self.places]
+        self.engine.meter.check(sum(sizes))
+        return [self.engine.xp.empty(n, "u1") for n in sizes]
+
+    def _array(self, v: Value) -> Any:
+        """The memory of a value that a kernel with ``out`` makes."""
+        dtype, place = NUMPY_DTYPE[v.spec.dtype], self.places.get(v.memory)
+        if place is None:
+            return self.engine.xp.empty(v.spec.shape, dtype)
+        return self._buffers[place][: v.spec.nbytes].view(dtype).reshape(v.spec.shape)
+
+    def _gradients_replaced(self) -> list[int]:
+        """Tensors that get another gradient than the one there was, which is not looked at."""
+        used = {v.memory for w in self.work for v in (*w.inputs(), *w.outs)}
+        return [i for i, _ in self.outcome.grads if (v := self.gradients[i]) is not None and v.memory not in used]
+
+    # ---- binding ----
+
+    def _bind(self, given: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> None:
+        """Bind everything, at first to the tensors of the trace."""
+        for v, t in zip((*self.given, *self.gradients), (*given, *gradients), strict=True):
+            if v is not None and t is not None:
+                self.arrays[v] = t.array
+        for w in self.work:
+            if isinstance(w, Block) or w.kind == "make":
+                for v in w.outs:
+                    if v not in self.arrays and v.memory not in self.late and v.whole:
+                        self.arrays[v] = self._array(v)
+        for step in self.views:
+            self._view(step)
+        self._calls = [self._call(w) for w in self.work]
+        self._held = [(v, whole, self._references(v, whole)) for v, whole in self._owned]
+
+    def _rebind(self, v: Value, array: Any) -> None:
+        """Have a value that is all of its memory, or was there before, elsewhere from now on."""
+        self.arrays[v] = array
+        for step in self.views:
+            if step.outs[0].memory is v.memory:
+                self._view(step)
+        for i in self._users.get(v.memory, ()):
+            self._calls[i] = self._call(self.work[i])
+
+    def _references(self, v: Value, whole: Value) -> int:
+        return getrefcount(self.arrays[v]) + getrefcount(self.arrays[whole])
+
+    def _view(self, step: Step) -> None:
+        made = step.case.kernel.run(self.engine.xp, *self._args(step))
+        for v, a in zip(step.outs, made if type(made) in (tuple, list) else (made,), strict=True):
+            self.arrays[v] = a
+
+    def _args(self, step: Step) -> list[Any]:
+        """A kernel's arguments."""
+        args, arrays = step.case.args.copy(), self.arrays
+        for i, _ in step.case.holes:
+            args[i] = arrays[step.args[i]]
+        for i in step.case.lists:
+            args[i] = [arrays[x] if type(x) is Value else x for x in step.args[i]]
+        return args
+
+    def _kwargs(self, step: Step) -> dict[str, Any]:
+        kernel, kwargs = step.case.kernel, dict(step.case.kwargs)
+        if kernel.rng:
+            kwargs["rng"] = self.engine.rng
+        if kernel.grads:
+            kwargs["grads"] = [None if g is None else self.arrays[g] for g in step.grads or ()]
+        return kwargs
+
+    def _call(self, w: Step | Block) -> Callable[[], Any]:
+        """What runs a piece of work."""
+        if isinstance(w, Block):
+            return w.bind(self)
+        bound = not w.case.kernel.rng and not any(v.memory in self.late for v in (*w.inputs(), *w.outs))
+        if not bound or (w.kind == "write" and not writable(w)):
+            return partial(self._run_late, w)
+        kwargs = self._kwargs(w)
+        if w.kind != "update":
+            kwargs["out"] = self.arrays[w.outs[0]]
+        return partial(w.case.kernel.run, self.engine.xp, *self._args(w), **kwargs)
+
+    def _run_late(self, step: Step) -> None:
+        """Run a kernel on arrays that are not the same each time, or one that has to make its results."""
+        if step.kind == "view":
+            self._view(step)
+            return
+        args, kwargs, case = self._args(step), self._kwargs(step), step.case
+        if step.kind == "make" and step.outs[0].memory not in self.late:
+            kwargs["out"] = self.arrays[step.outs[0]]
+        made = case.kernel.run(self.engine.xp, *args, **kwargs)
+        if step.kind == "write":
+            self.arrays[step.outs[0]][...] = self.engine.tidy(case, made, args)[0]
+        elif step.kind == "make" and "out" not in kwargs:
+            for v, a in zip(step.outs, self.engine.tidy(case, made, args), strict=True):
+                self.arrays[v] = a
+
+    # ---- running ----
+
+    def fits(self, given: Sequence[Tensor]) -> bool:
+        """Whether these tensors are as those of the trace were."""
+        return all(s.holds(t) for s, t in zip(self.states, given, strict=True)) and self.aliases == _pattern(given)
+
+    def run(self, given: Sequence[Tensor]) -> list[Tensor]:
+        """What the program does, of tensors that it fits; its results.
+
+        Raises:
+            Interrupted: a kernel failed, or the work was stopped. What was written to by then is.
+            MemoryError: the results would pass the session's limit; nothing was done.
+        """
+        engine = self.engine
+        engine.meter.check(self._needs)
+        gradients = [t.grad for t in given]
+        for i in self._replaced:
+            given[i].grad = gradients[i] = None
+        self._admit(given, gradients)
+        clock = perf_counter_ns
+        marks = [clock()]
+        mark = marks.append
+        try:
+            for call in self._calls:
+                if engine.halt is not None:
+                    raise RuntimeError(engine.halt)
+                call()
+                mark(clock())
+        except Exception as e:
+            w = self.work[len(marks) - 1]
+            raise Interrupted(w.steps[0] if isinstance(w, Block) else w) from e
+        finally:
+            for i in range(len(marks) - 1):
+                took = marks[i + 1] - marks[i]
+                self._times[i].append(took)
+                self.spent[i] += took
+        self.replays += 1
+        return self._hand_out(given, gradients)
+
+    def written(self, given: Sequence[Tensor]) -> list[Tensor]:
+        """Of the tensors that it was given, those that it writes to."""
+        memories = {v.memory for w in self.work for v in w.outs}
+        return [t for v, t in zip(self.given, given, strict=True) if v.memory in memories]
+
+    def _admit(self, given: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> None:
+        """Bind what is not where it was: the arguments, and what somebody still has of the last run."""
+        arrays = self.arrays
+        for v, t in zip(self.given, given, strict=True):
+            if arrays[v] is not t.array:
+                self._rebind(v, t.array)
+        for g, grad in zip(self.gradients, gradients, strict=True):
+            if g is not None and grad is not None and arrays[g] is not grad.array:
+                self._rebind(g, grad.array)
+        for v, whole, n in self._held:
+            if self._references(v, whole) > n:
+                self._rebind(whole, self._array(whole))
+
+    def _hand_out(self, given: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> list[Tensor]:
+        """Make the tensors that there are afterwards, and have those that were there be what they are then."""
+        engine, outcome = self.engine, self.outcome
+        tensors: list[Any] = [*given, *gradients]
+        storages: dict[Memory, Storage] = {
+            v.memory: t.storage for v, t in zip((*self.given, *self.gradients), tensors, strict=True) if v and t
+        }
+        for e in outcome.exports:
+            tensors.append(self._export(e, tensors, storages))
+        for i, number in outcome.grads:
+            given[i].grad = None if number is None else tensors[number]
+        for i, n in outcome.versions:
+            tensors[i].storage.version += n
+        engine.grad_enabled = True
+        return [tensors[i] for i in outcome.results]
+
+    def _export(self, e: Export, tensors: list[Tensor], storages: dict[Memory, Storage]) -> Tensor:
+        v = e.value
+        array = self.arrays[v]
+        if v.spec.nbytes <= SMALL and not v.memory.given:
+            array = array.copy()
+        t = Tensor(self.engine, array, v.spec, storages.get(v.memory), e.requires_grad)
+        storages[v.memory] = t.storage
+        if e.node:
+            t.grad_fn, t.output_nr = Spent(self.engine, e.node, v.spec), 0
+        if e.base is not None:
+            t.base, t.chain, t.creation = tensors[e.base], e.chain, e.creation
+            t.generation = t.base.generation
+        return t
+
+
+def _bindable(step: Step) -> bool:
+    """Whether the kernel can make its result where it is told to."""
+    return step.case.kernel.out and step.case.clean and len(step.outs) == 1
+
+
+def _heir(w: Step | Block, m: Memory, ending: list[Memory]) -> Memory | None:
+    """Whose place a result may take: an element-wise kernel can write over an argument that is not needed any more."""
+    if isinstance(w, Block) or w.kind != "make" or not w.case.base.pointwise:
+        return None
+    for v in w.inputs():
+        if v.memory in ending and v.whole and v.memory is not m and v.spec is w.outs[0].spec and not v.memory.exposed:
+            return v.memory
+    return None
+
+
+def _whole(steps: Iterable[Step], v: Value) -> Value:
+    """The value that is all of the memory of ``v``."""
+    return next(o for s in steps if s.kind == "make" for o in s.outs if o.memory is v.memory)
+
+
+def _name(w: Step | Block) -> str:
+    return "fused" if isinstance(w, Block) else w.case.base.name
+
+
+def _pattern(tensors: Sequence[Tensor]) -> list[int]:
+    """Which tensors have the same memory."""
+    first: dict[int, int] = {}
+    return [first.setdefault(id(t.storage), i) for i, t in enumerate(tensors)]

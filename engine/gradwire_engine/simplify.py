@@ -1,0 +1,144 @@
+"""What a trace need not do each time: constants, what was computed before, copies of what nobody else has, and what
+nothing comes of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from gradwire_engine.trace import Memory, Outcome, Step, Value
+from gradwire_proto.catalog import CATALOG
+
+if TYPE_CHECKING:
+    from gradwire_engine.engine import Engine
+
+
+def simplify(engine: Engine, steps: list[Step], outcome: Outcome) -> list[Step]:
+    """Fewer steps to the same end, in the same order.
+
+    A value without an ``array`` is computed by them, or was there before; all others are constants.
+    """
+    steps = _merge(_fold(engine, steps, outcome), outcome)
+    return _drop(_hand_on(steps, outcome), outcome)
+
+
+def _fold(engine: Engine, steps: list[Step], outcome: Outcome) -> list[Step]:
+    """Leave out what comes to the same each time; copy those constants that are written to, or handed out."""
+    copies: list[Step] = []
+    kept = []
+    copied: set[Memory] = set()
+
+    def constant(v: Value) -> bool:
+        m = v.memory
+        fixed = v.array is not None and not (m.given or m.written or m.exposed)
+        if not fixed:
+            if m.constant is not None and m not in copied:
+                copied.add(m)
+                whole = m.constant
+                original = Value(whole.spec, Memory(), whole.array)
+                case = engine.case(CATALOG["clone"], [whole.spec])
+                copies.append(Step("make", case, [original], [whole], 0))
+                whole.array = None
+            v.array = None
+        return fixed
+
+    for step in steps:
+        inputs = [constant(v) for v in step.inputs()]
+        outs = [constant(v) for v in step.outs]
+        if all(inputs) and all(outs) and step.kind in ("make", "view"):
+            continue
+        for v in step.outs:
+            v.array = None
+        kept.append(step)
+    for e in outcome.exports:
+        constant(e.value)
+    return copies + kept
+
+
+def _merge(steps: list[Step], outcome: Outcome) -> list[Step]:
+    """Compute once what is computed from the same values by the same op."""
+    same: dict[Value, Value] = {}
+    found: dict[tuple[Any, ...], Step] = {}
+    writes: dict[Memory, int] = {}
+    kept = []
+    for step in steps:
+        _replace(step, same)
+        if step.kind in ("write", "update"):
+            for v in step.outs:
+                writes[v.memory] = writes.get(v.memory, 0) + 1
+        elif not step.case.kernel.rng and (
+            step.kind == "view" or not any(v.memory.written or v.memory.exposed for v in step.outs)
+        ):
+            key = (step.case, step.kind, *[(v, writes.get(v.memory, 0)) for v in step.inputs()])
+            before = found.setdefault(key, step)
+            if before is not step:
+                same.update(zip(step.outs, before.outs, strict=True))
+                continue
+        kept.append(step)
+    outcome.replace(same)
+    return kept
+
+
+def _hand_on(steps: list[Step], outcome: Outcome) -> list[Step]:
+    """Don't copy what is not looked at again: the copy takes over its memory."""
+    last: dict[Memory, int] = {}
+    for i, step in enumerate(steps):
+        for v in (*step.inputs(), *step.outs):
+            last[v.memory] = i
+    same: dict[Value, Value] = {}
+    kept = []
+    for i, step in enumerate(steps):
+        _replace(step, same)
+        if step.kind == "make" and step.case.op.name == "clone":
+            v, out = step.args[0], step.outs[0]
+            m = v.memory
+            if v.whole and v.spec is out.spec and v.array is None and not m.exposed and last[m] == i:
+                same[out] = v
+                m.exposed, m.written = out.memory.exposed, True
+                last[m] = max(last[m], last.get(out.memory, i))
+                _move(steps[i + 1 :], out.memory, m)
+                continue
+        kept.append(step)
+    outcome.replace(same)
+    return kept
+
+
+def _move(steps: Iterable[Step], source: Memory, target: Memory) -> None:
+    """Have all values in one memory be in another."""
+    for step in steps:
+        for v in step.outs:
+            if v.memory is source:
+                v.memory = target
+
+
+def _drop(steps: list[Step], outcome: Outcome) -> list[Step]:
+    """Leave out what nothing comes of. What draws random numbers stays: others follow."""
+    memories = {e.value.memory for e in outcome.exports}
+    values = {e.value for e in outcome.exports}
+    kept = []
+    for step in reversed(steps):
+        if step.kind == "view":
+            wanted = any(v in values for v in step.outs)
+        else:
+            wanted = step.case.kernel.rng or any(v.memory.given or v.memory in memories for v in step.outs)
+        if wanted:
+            kept.append(step)
+            for v in step.inputs():
+                values.add(v)
+                memories.add(v.memory)
+    return kept[::-1]
+
+
+def _replace(step: Step, same: dict[Value, Value]) -> None:
+    """Put values in the places of those that are the same."""
+    if not same:
+        return
+
+    def new(v: Any) -> Any:
+        return same.get(v, v) if type(v) is Value else v
+
+    step.args = [tuple([new(x) for x in v]) if type(v) is tuple else new(v) for v in step.args]
+    if step.grads is not None:
+        step.grads = [new(g) for g in step.grads]
+    if step.kind in ("write", "update"):
+        step.outs = [new(v) for v in step.outs]
