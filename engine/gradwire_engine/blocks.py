@@ -141,7 +141,7 @@ def grouped(steps: list[Step], late: set[Memory]) -> list[Step | Block]:
             end()
             work.append(s)
             continue
-        if chain and (chain[0].outs[0].spec.shape != s.outs[0].spec.shape or _collides(chain, s)):
+        if chain and (chain[0].outs[0].spec.shape != s.outs[0].spec.shape or _collides([*chain, s])):
             end()
         chain.append(s)
     end()
@@ -163,7 +163,7 @@ def _blockable(s: Step, late: set[Memory]) -> bool:
     ):  # fmt: skip
         return False
     shape = out.spec.shape
-    return all(
+    return not _collides([s]) and all(
         v.memory not in late
         and (v.spec.numel == 1 or (v.spec.contiguous and (v.spec.shape == shape or _repeats(v.spec.shape, shape))))
         for v in s.inputs()
@@ -176,11 +176,11 @@ def _repeats(shape: tuple[int, ...], whole: tuple[int, ...]) -> bool:
     return lead > 0 and math.prod(whole[:lead]) > 1 and shape == whole[lead:]
 
 
-def _collides(chain: list[Step], s: Step) -> bool:
-    """Whether a block of ``s`` might see memory that another block of the chain writes to, or the other way round."""
+def _collides(chain: list[Step]) -> bool:
+    """Whether a block might see memory that another block writes to."""
     by: dict[Memory, set[Value]] = {}
     written = set()
-    for x in (*chain, s):
+    for x in chain:
         for v in (*x.inputs(), *x.outs):
             by.setdefault(v.memory, set()).add(v)
         if x.kind == "write":

@@ -6,11 +6,12 @@ the plan owns, shared by values whose lives don't overlap; what is handed out is
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from sys import getrefcount
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gradwire_engine.backend import NUMPY_DTYPE
 from gradwire_engine.blocks import Block, grouped, writable
@@ -26,12 +27,35 @@ SMALL = 4096
 """Bytes: a result of no more is copied out of the plan's memory each time."""
 
 
+PER_KERNEL = 8e-7
+"""Seconds that any kernel takes, for predictions; what follows, for its data."""
+BANDWIDTH = 8e9
+"""Bytes a second."""
+PRODUCTS = 5e10
+"""Multiplications a second, of matrices."""
+
+
 class Interrupted(Exception):
     """A step failed: the ones after it were not run."""
 
     def __init__(self, step: Step):
         super().__init__()
         self.step = step
+
+
+class Row(NamedTuple):
+    """A kernel, as a plan tells of it."""
+
+    step: Step
+    group: int
+    """Those of one are run block by block together, from 1."""
+    buffer: int
+    """Which of the plan's buffers its result is in, from 1."""
+    nbytes: int
+    """Read and written."""
+    predicted: float
+    measured: float
+    """Seconds: the mean of all replays, told with the first of a group."""
 
 
 class Plan:
@@ -168,7 +192,7 @@ class Plan:
         return getrefcount(self.arrays[v]) + getrefcount(self.arrays[whole])
 
     def _view(self, step: Step) -> None:
-        made = step.case.kernel.run(self.engine.xp, *self._args(step))
+        made = step.case.kernel.run(self.engine.xp, *self._args(step), **step.case.kwargs)
         for v, a in zip(step.outs, made if type(made) in (tuple, list) else (made,), strict=True):
             self.arrays[v] = a
 
@@ -195,7 +219,7 @@ class Plan:
             return w.bind(self)
         bound = not w.case.kernel.rng and not any(v.memory in self.late for v in (*w.inputs(), *w.outs))
         if not bound or (w.kind == "write" and not writable(w)):
-            return partial(self._run_late, w)
+            return partial(Plan._run_late, weakref.proxy(self), w)  # not the plan: it would hold itself
         kwargs = self._kwargs(w)
         if w.kind != "update":
             kwargs["out"] = self.arrays[w.outs[0]]
@@ -215,6 +239,25 @@ class Plan:
         elif step.kind == "make" and "out" not in kwargs:
             for v, a in zip(step.outs, self.engine.tidy(case, made, args), strict=True):
                 self.arrays[v] = a
+
+    # ---- telling ----
+
+    def rows(self) -> list[Row]:
+        """The kernels in order."""
+        rows = []
+        groups = 0
+        for w, spent in zip(self.work, self.spent, strict=True):
+            steps, inner = (w.steps, w.inner) if isinstance(w, Block) else ([w], set())
+            groups += len(steps) > 1
+            for i, step in enumerate(steps):
+                if step.kind == "view":
+                    continue
+                nbytes = sum(v.spec.nbytes for v in (*step.inputs(), *step.outs) if v.memory not in inner)
+                place = self.places.get(step.outs[0].memory, -1) if step.outs else -1
+                mean = spent / self.replays * 1e-9 if self.replays and not i else 0.0
+                rows.append(Row(step, groups if len(steps) > 1 else 0, place + 1, nbytes,
+                                PER_KERNEL + nbytes / BANDWIDTH + _products(step) / PRODUCTS, mean))  # fmt: skip
+        return rows
 
     # ---- running ----
 
@@ -295,7 +338,9 @@ class Plan:
         if v.spec.nbytes <= SMALL and not v.memory.given:
             array = array.copy()
         t = Tensor(self.engine, array, v.spec, storages.get(v.memory), e.requires_grad)
-        storages[v.memory] = t.storage
+        if v.memory not in storages:
+            storages[v.memory] = t.storage
+            t.storage.version = e.version
         if e.node:
             t.grad_fn, t.output_nr = Spent(self.engine, e.node, v.spec), 0
         if e.base is not None:
@@ -326,6 +371,20 @@ def _whole(steps: Iterable[Step], v: Value) -> Value:
 
 def _name(w: Step | Block) -> str:
     return "fused" if isinstance(w, Block) else w.case.base.name
+
+
+def _products(step: Step) -> float:
+    """The multiplications of a matrix product or a convolution."""
+    if step.case.base.name not in FACTORS:
+        return 0.0
+    a, b = [v.spec for v in step.inputs()][:2]
+    if "conv" in step.case.base.name:
+        return step.outs[0].spec.numel * b.numel / b.shape[0]
+    return step.outs[0].spec.numel * a.shape[-1]
+
+
+FACTORS = frozenset({"mm", "bmm", "mv", "matmul", "linear", "addmm", "baddbmm", "convolution"})
+"""Ops that are products first of all."""
 
 
 def _pattern(tensors: Sequence[Tensor]) -> list[int]:

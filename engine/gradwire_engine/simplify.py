@@ -3,7 +3,6 @@ nothing comes of."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from gradwire_engine.trace import Memory, Outcome, Step, Value
@@ -57,26 +56,41 @@ def _fold(engine: Engine, steps: list[Step], outcome: Outcome) -> list[Step]:
 
 def _merge(steps: list[Step], outcome: Outcome) -> list[Step]:
     """Compute once what is computed from the same values by the same op."""
-    same: dict[Value, Value] = {}
+    same = Same()
     found: dict[tuple[Any, ...], Step] = {}
     writes: dict[Memory, int] = {}
     kept = []
     for step in steps:
-        _replace(step, same)
+        same.replace(step)
         if step.kind in ("write", "update"):
             for v in step.outs:
                 writes[v.memory] = writes.get(v.memory, 0) + 1
         elif not step.case.kernel.rng and (
             step.kind == "view" or not any(v.memory.written or v.memory.exposed for v in step.outs)
         ):
+            factor = _times_one(step)
+            if factor is not None:
+                same.add(step.outs[0], factor)
+                continue
             key = (step.case, step.kind, *[(v, writes.get(v.memory, 0)) for v in step.inputs()])
             before = found.setdefault(key, step)
             if before is not step:
-                same.update(zip(step.outs, before.outs, strict=True))
+                for v, w in zip(step.outs, before.outs, strict=True):
+                    same.add(v, w)
                 continue
         kept.append(step)
-    outcome.replace(same)
+    outcome.replace(same.values)
     return kept
+
+
+def _times_one(step: Step) -> Value | None:
+    """What a product with ones is, as the first of every backward pass."""
+    if step.case.op.name == "mul":
+        for v, one in (step.args, step.args[::-1]):
+            if (type(v) is type(one) is Value and one.array is not None and v.spec is step.outs[0].spec
+                    and not v.memory.written and bool((one.array == 1).all())):  # fmt: skip
+                return v
+    return None
 
 
 def _hand_on(steps: list[Step], outcome: Outcome) -> list[Step]:
@@ -85,30 +99,21 @@ def _hand_on(steps: list[Step], outcome: Outcome) -> list[Step]:
     for i, step in enumerate(steps):
         for v in (*step.inputs(), *step.outs):
             last[v.memory] = i
-    same: dict[Value, Value] = {}
+    same = Same()
     kept = []
     for i, step in enumerate(steps):
-        _replace(step, same)
+        same.replace(step)
         if step.kind == "make" and step.case.op.name == "clone":
             v, out = step.args[0], step.outs[0]
             m = v.memory
             if v.whole and v.spec is out.spec and v.array is None and not m.exposed and last[m] == i:
-                same[out] = v
                 m.exposed, m.written = out.memory.exposed, True
                 last[m] = max(last[m], last.get(out.memory, i))
-                _move(steps[i + 1 :], out.memory, m)
+                same.add(out, v)
                 continue
         kept.append(step)
-    outcome.replace(same)
+    outcome.replace(same.values)
     return kept
-
-
-def _move(steps: Iterable[Step], source: Memory, target: Memory) -> None:
-    """Have all values in one memory be in another."""
-    for step in steps:
-        for v in step.outs:
-            if v.memory is source:
-                v.memory = target
 
 
 def _drop(steps: list[Step], outcome: Outcome) -> list[Step]:
@@ -129,16 +134,29 @@ def _drop(steps: list[Step], outcome: Outcome) -> list[Step]:
     return kept[::-1]
 
 
-def _replace(step: Step, same: dict[Value, Value]) -> None:
-    """Put values in the places of those that are the same."""
-    if not same:
-        return
+class Same:
+    """Values that are to take the places of others, with their memory."""
 
-    def new(v: Any) -> Any:
-        return same.get(v, v) if type(v) is Value else v
+    def __init__(self) -> None:
+        self.values: dict[Value, Value] = {}
+        self._memories: dict[Memory, Memory] = {}
 
-    step.args = [tuple([new(x) for x in v]) if type(v) is tuple else new(v) for v in step.args]
-    if step.grads is not None:
-        step.grads = [new(g) for g in step.grads]
-    if step.kind in ("write", "update"):
-        step.outs = [new(v) for v in step.outs]
+    def add(self, old: Value, new: Value) -> None:
+        self.values[old] = new
+        self._memories[old.memory] = new.memory
+
+    def replace(self, step: Step) -> None:
+        """Put them in their places; steps come in order."""
+        if not self.values:
+            return
+
+        def new(v: Any) -> Any:
+            return self.values.get(v, v) if type(v) is Value else v
+
+        step.args = [tuple([new(x) for x in v]) if type(v) is tuple else new(v) for v in step.args]
+        if step.grads is not None:
+            step.grads = [new(g) for g in step.grads]
+        if step.kind in ("write", "update"):
+            step.outs = [new(v) for v in step.outs]
+        for v in step.outs:
+            v.memory = self._memories.get(v.memory, v.memory)

@@ -123,6 +123,7 @@ class Export(NamedTuple):
     """Of a view: which tensor it is one of, by number."""
     chain: tuple[Any, ...]
     creation: str
+    version: int
 
 
 class Trace:
@@ -282,6 +283,7 @@ class Trace:
             if t.grad is not grad:
                 outcome.grads.append((i, None if t.grad is None else outcome.number(t.grad)))
         outcome.versions = [(i, n) for i, n in writes.values() if n]
+        outcome.close()
         return outcome
 
 
@@ -289,7 +291,7 @@ class Outcome:
     """What a program leaves: tensors by number, first those that were there, then their gradients, then new ones."""
 
     def __init__(self, trace: Trace):
-        self._trace = trace
+        self._value = trace.value
         self._numbers: dict[int, int] = {}
         n = len(trace.given)
         for i, (_, grad, *_) in enumerate(trace.before):
@@ -307,6 +309,10 @@ class Outcome:
         """Tensors whose storages were written to, and how often."""
         self._alive: list[Tensor] = []
 
+    def close(self) -> None:
+        """All tensors have their numbers: forget who they were."""
+        del self._value, self._numbers, self._alive
+
     def replace(self, same: dict[Value, Value]) -> None:
         """Put values in the places of those that are the same."""
         self.exports = [e._replace(value=same.get(e.value, e.value)) for e in self.exports]
@@ -321,7 +327,7 @@ class Outcome:
         base = None if t.base is None else self.number(t.base)
         if t.grad_fn is not None and not _spent(t.grad_fn):
             raise Unplanned("a tensor that it makes can still be differentiated")
-        v = self._trace.value(t)
+        v = self._value(t)
         v.memory.exposed = True
         constant = v.memory.constant
         if constant is not None and not v.memory.written:
@@ -329,7 +335,7 @@ class Outcome:
         self._alive.append(t)
         found = self._numbers[id(t)] = self.first + len(self.exports)
         self.exports.append(Export(v, t.requires_grad, t.grad_fn.name if t.grad_fn is not None else "", t.output_nr,
-                                   base, t.chain, t.creation))  # fmt: skip
+                                   base, t.chain, t.creation, t.storage.version))  # fmt: skip
         return found
 
 

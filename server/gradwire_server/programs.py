@@ -151,9 +151,21 @@ class Program:
 
     def info(self, s: Session) -> pb.ProgramInfo:
         """What Describe tells of it."""
-        replays = sum(p.replays for p in self.plans)
-        made = pb.ProgramInfo(id=self.id, instructions=self.weight, runs=self.runs, replays=replays,
-                              unplanned=self.unplanned)  # fmt: skip
+        made = pb.ProgramInfo(
+            id=self.id, instructions=self.weight, runs=self.runs, replays=sum(p.replays for p in self.plans),
+            unplanned=self.unplanned,
+        )  # fmt: skip
+        for plan in self.plans[-1:]:
+            made.bytes, made.unshared_bytes = plan.nbytes, plan.unshared
+            for row in plan.rows():
+                kernel = made.kernels.add(op=row.step.case.op.name, group=row.group, buffer=row.buffer,
+                                          bytes=row.nbytes, predicted_seconds=row.predicted,
+                                          measured_seconds=row.measured)  # fmt: skip
+                for v in row.step.outs:
+                    kernel.results.add(dtype=v.spec.dtype.number, shape=v.spec.shape)
+                location = s.location(row.step.line)
+                if location is not None:
+                    kernel.location.CopyFrom(location)
         return made
 
     def _interpret(self, s: Session, given: Sequence[Tensor], results: Sequence[int]) -> list[Any]:

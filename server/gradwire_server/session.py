@@ -365,12 +365,16 @@ class Session:
         except Exception as e:
             self.fail(e)
 
+    def location(self, i: int) -> pb.Location | None:
+        """A place in the client's program."""
+        return self._locations.get(i)
+
     def explain(self, e: BaseException, op: Op | None = None, ids: Iterable[int] = ()) -> pb.Error:
         """The error message, with the op, its tensors and the client's line, unless it has them already."""
         error = describe(e)
         if isinstance(e, Poisoned):
             return error
-        location = self._locations.get(self.engine.line)
+        location = self.location(self.engine.line)
         if location is not None:
             error.location.CopyFrom(location)
         if op is not None:

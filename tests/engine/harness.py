@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ import numpy as np
 from gradwire_engine import Engine, Tensor, grad
 from gradwire_engine.backend import NUMPY_DTYPE
 from gradwire_proto.catalog import CATALOG
+from tests.engine.replay import Program, no_grad
 
 STEP = 1e-6
 
@@ -118,6 +120,76 @@ def check(c: Case) -> None:
             np.testing.assert_allclose(r.array, w, rtol=1e-9, atol=1e-11)
     if c.order and CATALOG[c.op].differentiable and leaves:
         _differences(c)
+    _replayed(c)
+
+
+def _replayed(c: Case) -> None:
+    """Compare what a plan makes of the op and its gradients, on other numbers than those it was made with."""
+    sides = []
+    for planned in (False, True):
+        engine = Engine(seed=3)
+        program: Any = partial(_whole, c)
+        if planned:
+            program = Program(engine, program)
+        made: list[Any] = []
+        with np.errstate(all="ignore"):
+            for scale in (1.0, 0.999, 1.0):
+                tensors = [engine.wrap(np.asarray(a * scale if a.dtype.kind in "fc" else a.copy()),
+                                       a.dtype.kind in "fc" and i not in c.constant)
+                           for i, a in _arrays(c)]  # fmt: skip
+                results = program(*tensors) if planned else program(engine, *tensors)
+                made.append([*results, *tensors])
+        sides.append(made)
+    for streamed, replayed in zip(*sides, strict=True):
+        for a, b in zip(streamed, replayed, strict=True):
+            assert a.spec is b.spec and a.requires_grad is b.requires_grad
+            assert a.storage.version == b.storage.version
+            np.testing.assert_allclose(b.array, a.array, rtol=1e-9, atol=1e-11, err_msg=f"{c.op}: replayed")
+
+
+def _arrays(c: Case) -> list[tuple[int, np.ndarray]]:
+    """The arrays of a case, each with the position of its argument; those of keywords come last."""
+    found: list[tuple[int, np.ndarray]] = []
+
+    def look(i: int, v: Any) -> None:
+        if isinstance(v, np.ndarray):
+            found.append((i, v))
+        elif isinstance(v, (list, tuple)):
+            for x in v:
+                look(i, x)
+
+    for i, v in enumerate((*c.args, *c.kwargs.values())):
+        look(i, v)
+    return found
+
+
+def _whole(c: Case, engine: Engine, *tensors: Tensor) -> list[Tensor]:
+    """The op's results and the gradients of what it is made from, apart from their history."""
+    rest = list(tensors)
+
+    def fill(v: Any) -> Any:
+        if isinstance(v, np.ndarray):
+            return rest.pop(0)
+        return tuple(fill(x) for x in v) if isinstance(v, (list, tuple)) else v
+
+    op = CATALOG[c.op]
+    args = [fill(a) for a in c.args]
+    if op.writes:
+        args = [_copies(engine, a) if op.params[i].writes else a for i, a in enumerate(args)]
+    kwargs = {k: fill(v) for k, v in c.kwargs.items()}
+    if c.before is not None:
+        args = list(c.before(engine, *args))
+    results = engine.apply(op, op.bind(args, kwargs, Tensor))
+    roots = [r for i, r in enumerate(results) if r.requires_grad and (c.results is None or i in c.results)]
+    leaves = [t for t in tensors if t.requires_grad]
+    if c.after is not None:
+        results = list(c.after(engine, *results))
+        roots = [r for r in results if r.requires_grad]
+    gs: list[Any] = []
+    if c.order and roots and leaves:
+        weights = no_grad(engine, lambda: [engine.call("cos", r) for r in roots])
+        gs = grad(engine, roots, leaves, weights, retain_graph=False, create_graph=False, allow_unused=True)
+    return no_grad(engine, lambda: [engine.call("clone", t) for t in (*results, *(g for g in gs if g is not None))])
 
 
 def _differences(c: Case) -> None:
