@@ -100,7 +100,21 @@ class Block:
             args = s.case.args.copy()
             for i, _ in s.case.holes:
                 args[i] = part(s.args[i])
-            yield partial(s.case.kernel.run, plan.engine.xp, *args, out=part(s.outs[0]))
+            yield bound(plan.engine.xp, s, args, part(s.outs[0]))
+
+
+WANT_KEYWORD = frozenset({"maximum", "minimum"})
+"""Functions that NumPy would not have told by position where to write: with the others that saves a tenth of a us."""
+
+
+def bound(xp: Any, s: Step, args: list[Any], out: Any) -> Callable[[], Any]:
+    """A kernel with its arguments, and where its result goes."""
+    kernel = s.case.kernel
+    told = kernel.direct(*args) if kernel.direct is not None else None
+    if told is not None:
+        f = getattr(xp, told[0])
+        return partial(f, *told[1:], out=out) if told[0] in WANT_KEYWORD else partial(f, *told[1:], out)
+    return partial(kernel.run, xp, *args, **s.case.kwargs, out=out)
 
 
 def _run(calls: list[Callable[[], Any]]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Callable
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ from gradwire_proto.dtypes import Category, DType
 from gradwire_proto.spec import spec
 
 if TYPE_CHECKING:
+    from gradwire_engine.plan import Plan
     from gradwire_engine.trace import Trace
 
 MOST_CASES = 4096
@@ -59,6 +61,8 @@ class Engine:
         """What records the kernels that run, if anything does."""
         self.times: dict[tuple[str, str], list[int]] = {}
         """Nanoseconds of each kernel run, by op and phase: see :meth:`timer`."""
+        self.plans: weakref.WeakSet[Plan] = weakref.WeakSet()
+        """Those that replay programs of this engine."""
         self._cases: dict[Key, Case] = {}
         self._ndarray = self.xp.ndarray
         self.call_function: Callable[..., list[Tensor | None]] = _no_client
@@ -384,8 +388,6 @@ class Engine:
 
     def retain_grad(self, t: Tensor) -> None:
         """Keep a non-leaf tensor's gradient in ``t.grad`` when backward passes it."""
-        import weakref
-
         edge = history(t)
         if edge is None:
             raise RuntimeError(refusals.NO_GRAD_RETAINED)

@@ -7,14 +7,17 @@ the plan owns, shared by values whose lives don't overlap; what is handed out is
 from __future__ import annotations
 
 import weakref
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from sys import getrefcount
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from gradwire_engine.backend import NUMPY_DTYPE
-from gradwire_engine.blocks import Block, grouped, writable
+from gradwire_engine.blocks import Block, bound, grouped, writable
 from gradwire_engine.graph import Spent
 from gradwire_engine.simplify import simplify
 from gradwire_engine.tensor import Storage, Tensor
@@ -23,6 +26,8 @@ from gradwire_engine.trace import Export, Memory, Outcome, State, Step, Trace, V
 if TYPE_CHECKING:
     from gradwire_engine.engine import Engine
 
+MOST_MARKS = 4096
+"""Replays whose times wait to be entered; where nobody enters them, the oldest are dropped."""
 SMALL = 4096
 """Bytes: a result of no more is copied out of the plan's memory each time."""
 
@@ -84,7 +89,7 @@ class Plan:
         """What they are is worked out when memory is bound."""
         views = set(self.views)
         self.work = grouped([s for s in steps if s not in views], self.late)
-        self.spent = [0] * len(self.work)
+        self.spent = np.zeros(len(self.work), np.int64)
         """Nanoseconds that each took, over all replays."""
         self.arrays: dict[Value, Any] = {v: v.array for w in self.work for v in w.inputs() if v.array is not None}
         """What each value is now."""
@@ -102,8 +107,11 @@ class Plan:
         for i, w in enumerate(self.work):
             for m in {v.memory for v in (*w.inputs(), *w.outs)}:
                 self._users.setdefault(m, []).append(i)
+        self._marks: deque[list[int]] = deque(maxlen=MOST_MARKS)
+        """When the kernels of each replay began, and the last ended."""
         self._times = [engine.timer(_name(w), "replay") for w in self.work]
         self._bind(trace.given, trace.gradient_tensors)
+        engine.plans.add(self)
 
     # ---- memory ----
 
@@ -217,13 +225,12 @@ class Plan:
         """What runs a piece of work."""
         if isinstance(w, Block):
             return w.bind(self)
-        bound = not w.case.kernel.rng and not any(v.memory in self.late for v in (*w.inputs(), *w.outs))
-        if not bound or (w.kind == "write" and not writable(w)):
+        fixed = not w.case.kernel.rng and not any(v.memory in self.late for v in (*w.inputs(), *w.outs))
+        if not fixed or (w.kind == "write" and not writable(w)):
             return partial(Plan._run_late, weakref.proxy(self), w)  # not the plan: it would hold itself
-        kwargs = self._kwargs(w)
-        if w.kind != "update":
-            kwargs["out"] = self.arrays[w.outs[0]]
-        return partial(w.case.kernel.run, self.engine.xp, *self._args(w), **kwargs)
+        if w.kind == "update":
+            return partial(w.case.kernel.run, self.engine.xp, *self._args(w), **self._kwargs(w))
+        return bound(self.engine.xp, w, self._args(w), self.arrays[w.outs[0]])
 
     def _run_late(self, step: Step) -> None:
         """Run a kernel on arrays that are not the same each time, or one that has to make its results."""
@@ -242,8 +249,18 @@ class Plan:
 
     # ---- telling ----
 
+    def settle(self) -> None:
+        """Enter what replays took into the engine's times: many at once, which costs each next to nothing."""
+        marks = [self._marks.popleft() for _ in range(len(self._marks))]
+        if marks:
+            took = np.diff(np.array(marks), axis=1)
+            self.spent += took.sum(axis=0)
+            for times, column in zip(self._times, took.T.tolist(), strict=True):
+                times += column
+
     def rows(self) -> list[Row]:
         """The kernels in order."""
+        self.settle()
         rows = []
         groups = 0
         for w, spent in zip(self.work, self.spent, strict=True):
@@ -254,7 +271,7 @@ class Plan:
                     continue
                 nbytes = sum(v.spec.nbytes for v in (*step.inputs(), *step.outs) if v.memory not in inner)
                 place = self.places.get(step.outs[0].memory, -1) if step.outs else -1
-                mean = spent / self.replays * 1e-9 if self.replays and not i else 0.0
+                mean = float(spent) / self.replays * 1e-9 if self.replays and not i else 0.0
                 rows.append(Row(step, groups if len(steps) > 1 else 0, place + 1, nbytes,
                                 PER_KERNEL + nbytes / BANDWIDTH + _products(step) / PRODUCTS, mean))  # fmt: skip
         return rows
@@ -290,12 +307,8 @@ class Plan:
         except Exception as e:
             w = self.work[len(marks) - 1]
             raise Interrupted(w.steps[0] if isinstance(w, Block) else w) from e
-        finally:
-            for i in range(len(marks) - 1):
-                took = marks[i + 1] - marks[i]
-                self._times[i].append(took)
-                self.spent[i] += took
         self.replays += 1
+        self._marks.append(marks)
         return self._hand_out(given, gradients)
 
     def written(self, given: Sequence[Tensor]) -> list[Tensor]:

@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import itemgetter
 from typing import Any, TypeVar, overload
 
@@ -40,6 +40,8 @@ class Kernel:
     spec: bool
     rng: bool
     grads: bool
+    direct: Callable[..., tuple[Any, ...] | None] | None = None
+    """What it comes to where it is but one function of the array library: see :func:`direct`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,16 +149,36 @@ RULES: dict[str, Rule] = {}
 @overload
 def kernel(name: str) -> Callable[[K], K]: ...
 @overload
-def kernel(name: str, run: Callable[..., Any]) -> None: ...
-def kernel(name: str, run: Callable[..., Any] | None = None) -> Any:
-    """Register the kernel of an op; without ``run``, a decorator."""
+def kernel(name: str, run: Callable[..., Any] | str) -> None: ...
+def kernel(name: str, run: Callable[..., Any] | str | None = None) -> Any:
+    """Register the kernel of an op: a function, or the name of one of the array library; without, a decorator."""
     if run is None:
         return lambda f: kernel(name, f) or f
     if name not in CATALOG:
         raise ValueError(f"kernel of an op that is not in the catalog: {name}")
+    if isinstance(run, str):
+        made = _library_function(run, len(CATALOG[name].params))
+        KERNELS[name] = Kernel(made, True, False, False, False, lambda *args: (run, *args))
+        return None
     asks = inspect.signature(run).parameters
     KERNELS[name] = Kernel(run, "out" in asks, "spec" in asks, "rng" in asks, "grads" in asks)
     return None
+
+
+def _library_function(name: str, arguments: int) -> Callable[..., Any]:
+    if arguments == 1:
+        return lambda xp, input, out=None: getattr(xp, name)(input, out=out)
+    return lambda xp, input, other, out=None: getattr(xp, name)(input, other, out=out)
+
+
+def direct(name: str, tell: Callable[..., tuple[Any, ...] | None]) -> None:
+    """Say when a kernel is but one function of the array library.
+
+    Args:
+        tell: of the op's arguments, the function's name and arguments; None where it is not. A plan then calls that,
+            which saves it a third of what a small kernel takes.
+    """
+    KERNELS[name] = replace(KERNELS[name], direct=tell)
 
 
 def vjp(name: str, joint: Callable[..., Any] | None = None, /, **formulas: Callable[..., Any]) -> None:

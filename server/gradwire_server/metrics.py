@@ -96,6 +96,8 @@ class Metrics:
     def take_times(self, engine: Engine) -> None:
         """Enter and clear an engine's times, from any thread."""
         with self._taking:
+            for plan in list(engine.plans):
+                plan.settle()
             for (op, phase), times in list(engine.times.items()):
                 taken = times[:]
                 if taken:

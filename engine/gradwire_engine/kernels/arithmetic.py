@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from gradwire_engine.backend import NUMPY_DTYPE
-from gradwire_engine.registry import kernel
+from gradwire_engine.registry import direct, kernel
 from gradwire_proto.spec import Spec
 
 
@@ -27,9 +28,12 @@ def check_divisor(x: Any) -> None:
 kernel("add", lambda xp, input, other, alpha, out=None: xp.add(input, scaled(xp, alpha, other), out=out))
 kernel("sub", lambda xp, input, other, alpha, out=None: xp.subtract(input, scaled(xp, alpha, other), out=out))
 kernel("rsub", lambda xp, input, other, alpha, out=None: xp.subtract(other, scaled(xp, alpha, input), out=out))
-kernel("mul", lambda xp, input, other, out=None: xp.multiply(input, other, out=out))
-kernel("neg", lambda xp, input, out=None: xp.negative(input, out=out))
-kernel("positive", lambda xp, input, out=None: xp.positive(input, out=out))
+kernel("mul", "multiply")
+kernel("neg", "negative")
+kernel("positive", "positive")
+direct("add", lambda input, other, alpha: ("add", input, other) if alpha == 1 else None)
+direct("sub", lambda input, other, alpha: ("subtract", input, other) if alpha == 1 else None)
+direct("rsub", lambda input, other, alpha: ("subtract", other, input) if alpha == 1 else None)
 kernel("reciprocal", lambda xp, input, out=None: xp.true_divide(1, input, out=out))
 
 
@@ -43,6 +47,9 @@ def div(xp: Any, input: Any, other: Any, rounding_mode: str | None, out: Any = N
     if is_integral(input):
         return xp.floor_divide(input - xp.fmod(input, other), other, out=out)
     return xp.trunc(xp.true_divide(input, other, out=out), out=out)
+
+
+direct("div", lambda input, other, rounding_mode: None if rounding_mode else ("true_divide", input, other))
 
 
 @kernel("floor_divide")
@@ -80,6 +87,12 @@ def pow(xp: Any, input: Any, exponent: Any, spec: Spec, out: Any = None) -> Any:
     if exponent == 0.5:
         return xp.sqrt(input, out=out)
     return xp.power(input, xp.asarray(exponent).astype(input.dtype), out=out)
+
+
+@partial(direct, "pow")
+def _square(input: Any, exponent: Any) -> Any:
+    plain = type(exponent) in (int, float)
+    return ("square", input) if plain and exponent == 2 and input.dtype.kind in "fc" else None
 
 
 def _integer_power(xp: Any, input: Any, exponent: Any) -> Any:
