@@ -305,6 +305,8 @@ def _keep(s: Session, m: pb.Keep) -> None:
     kept = {i: s.tensor(i) for i in m.tensors.values()}  # all of them, or nothing changes
     for i in [i for i in s.tensors if i not in kept]:
         del s.tensors[i]
+    for i in list(s.templates):
+        programs.drop(s, i)
     s.kept = dict(m.tensors)
     for hook in list(s.hooks):
         _remove_hook(s, pb.RemoveHook(hook=hook))

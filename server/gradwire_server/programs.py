@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gradwire_engine import Tensor
 from gradwire_engine.plan import Interrupted, Plan
+from gradwire_engine.tensor import Storage
 from gradwire_engine.trace import Trace, Unplanned
 from gradwire_proto.v1 import gradwire_pb2 as pb
 from gradwire_server import ops
@@ -56,6 +57,8 @@ class Program:
         self.weight = len(self.steps)
         if self.weight > s.limits.max_instructions:
             raise MemoryError(f"a program holds at most {s.limits.max_instructions} instructions, got {self.weight}")
+        s.engine.meter.check(m.ByteSize())
+        self._storage = Storage(s.engine.meter, m.ByteSize())  # the instructions count as memory, too
         self.kept = self._outside(s)
         self.drops = self._last_uses()
 

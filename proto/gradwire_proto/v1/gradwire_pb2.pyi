@@ -1525,7 +1525,9 @@ Global___Detach: _TypeAlias = Detach  # noqa: Y015
 
 @_typing.final
 class Keep(_message.Message):
-    """What the next client of the session gets under names, see Attached: all other tensors are freed, and hooks removed."""
+    """What the next client of the session gets under names, see Attached: all other tensors are freed, hooks removed, and
+    programs forgotten.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
