@@ -21,7 +21,7 @@ from gradwire_engine.blocks import Block, bound, grouped, writable
 from gradwire_engine.graph import Spent
 from gradwire_engine.simplify import simplify
 from gradwire_engine.tensor import Storage, Tensor
-from gradwire_engine.trace import Export, Memory, Outcome, State, Step, Trace, Value
+from gradwire_engine.trace import Memory, Outcome, State, Step, Trace, Value
 
 if TYPE_CHECKING:
     from gradwire_engine.engine import Engine
@@ -102,6 +102,12 @@ class Plan:
         self._storage = Storage(engine.meter, self.nbytes)
         self._replaced = self._gradients_replaced()
         self._owned = [(e.value, _whole(steps, e.value)) for e in self.outcome.exports if self._is_owned(e.value)]
+        self._sharing = _sharing([*self.given, *self.gradients, *[e.value for e in self.outcome.exports]])[
+            self.outcome.first :
+        ]
+        """For each tensor that is made, the number of one before it that has its memory."""
+        self._ending = self._last_uses()
+        self._fleeting = [e.value for e in self.outcome.exports if e.value.memory in self.late]
         self._needs = sum(e.value.spec.nbytes for e in self.outcome.exports)
         self._users: dict[Memory, list[int]] = {}
         for i, w in enumerate(self.work):
@@ -170,6 +176,21 @@ class Plan:
         used = {v.memory for w in self.work for v in (*w.inputs(), *w.outs)}
         return [i for i, _ in self.outcome.grads if (v := self.gradients[i]) is not None and v.memory not in used]
 
+    def _last_uses(self) -> dict[Step, list[Value]]:
+        """Values that a kernel has allocated, with the step after which nothing needs them."""
+        last: dict[Memory, Step] = {}
+        values: dict[Memory, set[Value]] = {}
+        for w in self.work:
+            if isinstance(w, Step):
+                for v in (*w.inputs(), *w.outs):
+                    if v.memory in self.late and not v.memory.exposed:
+                        last[v.memory] = w
+                        values.setdefault(v.memory, set()).add(v)
+        ending: dict[Step, list[Value]] = {}
+        for m, step in last.items():
+            ending.setdefault(step, []).extend(values[m])
+        return ending
+
     # ---- binding ----
 
     def _bind(self, given: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> None:
@@ -236,16 +257,18 @@ class Plan:
         """Run a kernel on arrays that are not the same each time, or one that has to make its results."""
         if step.kind == "view":
             self._view(step)
-            return
-        args, kwargs, case = self._args(step), self._kwargs(step), step.case
-        if step.kind == "make" and step.outs[0].memory not in self.late:
-            kwargs["out"] = self.arrays[step.outs[0]]
-        made = case.kernel.run(self.engine.xp, *args, **kwargs)
-        if step.kind == "write":
-            self.arrays[step.outs[0]][...] = self.engine.tidy(case, made, args)[0]
-        elif step.kind == "make" and "out" not in kwargs:
-            for v, a in zip(step.outs, self.engine.tidy(case, made, args), strict=True):
-                self.arrays[v] = a
+        else:
+            args, kwargs, case = self._args(step), self._kwargs(step), step.case
+            if step.kind == "make" and step.outs[0].memory not in self.late:
+                kwargs["out"] = self.arrays[step.outs[0]]
+            made = case.kernel.run(self.engine.xp, *args, **kwargs)
+            if step.kind == "write":
+                self.arrays[step.outs[0]][...] = self.engine.tidy(case, made, args)[0]
+            elif step.kind == "make" and "out" not in kwargs:
+                for v, a in zip(step.outs, self.engine.tidy(case, made, args), strict=True):
+                    self.arrays[v] = a
+        for v in self._ending.get(step, ()):
+            self.arrays.pop(v, None)
 
     # ---- telling ----
 
@@ -331,35 +354,39 @@ class Plan:
 
     def _hand_out(self, given: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> list[Tensor]:
         """Make the tensors that there are afterwards, and have those that were there be what they are then."""
-        engine, outcome = self.engine, self.outcome
+        outcome, arrays = self.outcome, self.arrays
         tensors: list[Any] = [*given, *gradients]
-        storages: dict[Memory, Storage] = {
-            v.memory: t.storage for v, t in zip((*self.given, *self.gradients), tensors, strict=True) if v and t
-        }
-        for e in outcome.exports:
-            tensors.append(self._export(e, tensors, storages))
+        for e, sharing in zip(outcome.exports, self._sharing, strict=True):
+            v = e.value
+            array = arrays[v]
+            if v.spec.nbytes <= SMALL and not v.memory.given:
+                array = array.copy()
+            node = Spent(self.engine, e.node, v.spec) if e.node else None
+            t = Tensor(self.engine, array, v.spec, None if sharing is None else tensors[sharing].storage,
+                       e.requires_grad, node)  # fmt: skip
+            if e.version and sharing is None:
+                t.storage.version = e.version
+            if e.base is not None:
+                t.base, t.chain, t.creation = tensors[e.base], e.chain, e.creation
+                t.generation = t.base.generation
+            tensors.append(t)
         for i, number in outcome.grads:
             given[i].grad = None if number is None else tensors[number]
         for i, n in outcome.versions:
             tensors[i].storage.version += n
-        engine.grad_enabled = True
+        for v in self._fleeting:
+            arrays.pop(v, None)
         return [tensors[i] for i in outcome.results]
 
-    def _export(self, e: Export, tensors: list[Tensor], storages: dict[Memory, Storage]) -> Tensor:
-        v = e.value
-        array = self.arrays[v]
-        if v.spec.nbytes <= SMALL and not v.memory.given:
-            array = array.copy()
-        t = Tensor(self.engine, array, v.spec, storages.get(v.memory), e.requires_grad)
-        if v.memory not in storages:
-            storages[v.memory] = t.storage
-            t.storage.version = e.version
-        if e.node:
-            t.grad_fn, t.output_nr = Spent(self.engine, e.node, v.spec), 0
-        if e.base is not None:
-            t.base, t.chain, t.creation = tensors[e.base], e.chain, e.creation
-            t.generation = t.base.generation
-        return t
+
+def _sharing(numbered: Sequence[Value | None]) -> list[int | None]:
+    """For each of some values in order, the first with the same memory, if there is one before it."""
+    first: dict[Memory, int] = {}
+    found: list[int | None] = []
+    for i, v in enumerate(numbered):
+        at = None if v is None else first.setdefault(v.memory, i)
+        found.append(None if at == i else at)
+    return found
 
 
 def _bindable(step: Step) -> bool:
