@@ -51,6 +51,9 @@ class Block:
     def outs(self) -> list[Value]:
         return [v for s in self.steps for v in s.outs if v.memory not in self.inner]
 
+    def memories(self) -> set[Memory]:
+        return {m for s in self.steps for m in s.memories()} - self.inner
+
     def bind(self, plan: Plan) -> Callable[[], None]:
         """What runs it on the arrays that the plan has for its values."""
         spec = self.steps[0].outs[0].spec
@@ -68,7 +71,7 @@ class Block:
 
     def _scratch(self, plan: Plan, shape: Any) -> dict[Memory, Any]:
         """A block's arrays for the inner memory, used again as soon as what was there is not needed."""
-        last = {v.memory: i for i, s in enumerate(self.steps) for v in (*s.inputs(), *s.outs)}
+        last = {m: i for i, s in enumerate(self.steps) for m in s.memories()}
         free: dict[Any, list[Any]] = {}
         found: dict[Memory, Any] = {}
         for i, s in enumerate(self.steps):
@@ -77,7 +80,7 @@ class Block:
                     dtype = NUMPY_DTYPE[v.spec.dtype]
                     have = free.setdefault(dtype, [])
                     found[v.memory] = have.pop() if have else plan.engine.xp.empty(shape, dtype)
-            for m in {v.memory for v in (*s.inputs(), *s.outs)}:
+            for m in s.memories():
                 if m in found and last[m] == i:
                     free[found[m].dtype].append(found[m])
         return found
@@ -135,7 +138,7 @@ def grouped(steps: list[Step], late: set[Memory]) -> list[Step | Block]:
     """The steps, chains of those that can be run in blocks together."""
     uses: dict[Memory, int] = {}
     for s in steps:
-        for m in _memories([s]):
+        for m in s.memories():
             uses[m] = uses.get(m, 0) + 1
     work: list[Step | Block] = []
     chain: list[Step] = []
@@ -144,7 +147,7 @@ def grouped(steps: list[Step], late: set[Memory]) -> list[Step | Block]:
         if chain:
             here: dict[Memory, int] = {}
             for s in chain:
-                for m in _memories([s]):
+                for m in s.memories():
                     here[m] = here.get(m, 0) + 1
             made = {v.memory for s in chain if s.kind == "make" for v in s.outs}
             work.append(Block(list(chain), {m for m in made if not m.exposed and here[m] == uses[m]}))
@@ -160,10 +163,6 @@ def grouped(steps: list[Step], late: set[Memory]) -> list[Step | Block]:
         chain.append(s)
     end()
     return work
-
-
-def _memories(steps: Iterable[Step]) -> set[Memory]:
-    return {v.memory for s in steps for v in (*s.inputs(), *s.outs)}
 
 
 def _blockable(s: Step, late: set[Memory]) -> bool:

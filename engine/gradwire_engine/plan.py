@@ -111,7 +111,7 @@ class Plan:
         self._needs = sum(e.value.spec.nbytes for e in self.outcome.exports)
         self._users: dict[Memory, list[int]] = {}
         for i, w in enumerate(self.work):
-            for m in {v.memory for v in (*w.inputs(), *w.outs)}:
+            for m in w.memories():
                 self._users.setdefault(m, []).append(i)
         self._marks: deque[list[int]] = deque(maxlen=MOST_MARKS)
         """When the kernels of each replay began, and the last ended."""
@@ -127,21 +127,21 @@ class Plan:
 
     def _allot(self) -> list[Any]:
         """Buffers for the memory that nothing outside sees, each used again as soon as what is there is not needed."""
-        born: dict[Memory, tuple[int, int]] = {}
+        born: dict[Memory, int] = {}
         last: dict[Memory, int] = {}
-        for i, w in enumerate(self.work):
-            for v in (*w.inputs(), *w.outs):
+        touched = [w.memories() for w in self.work]
+        for i, (w, memories) in enumerate(zip(self.work, touched, strict=True)):
+            for v in w.outs:
                 m = v.memory
-                if not m.exposed and m not in self.late and v.array is None:
-                    if m not in born:
-                        born[m] = i, v.spec.nbytes
-                    last[m] = i
+                if m not in born and not m.exposed and m not in self.late:
+                    born[m] = v.spec.nbytes
+            last.update(dict.fromkeys(memories, i))
         sizes: list[int] = []
         free: list[int] = []
-        for i, w in enumerate(self.work):
-            ending = [m for m in {v.memory for v in (*w.inputs(), *w.outs)} if last.get(m) == i]
-            for m in [m for m, (at, _) in born.items() if at == i]:
-                size = born[m][1]
+        for i, (w, memories) in enumerate(zip(self.work, touched, strict=True)):
+            ending = [m for m in memories if last[m] == i and m in born]
+            for m in [m for m in memories if m in born and m not in self.places]:
+                size = born[m]
                 self.unshared += size
                 heir = _heir(w, m, ending)
                 if heir is not None:
@@ -160,7 +160,7 @@ class Plan:
                 if b in free:
                     free.remove(b)
                 self.places[m] = b
-            free += [self.places[m] for m in ending if m in self.places]
+            free += [self.places[m] for m in ending]
         self.engine.meter.check(sum(sizes))
         return [self.engine.xp.empty(n, "u1") for n in sizes]
 
@@ -173,7 +173,7 @@ class Plan:
 
     def _gradients_replaced(self) -> list[int]:
         """Tensors that get another gradient than the one there was, which is not looked at."""
-        used = {v.memory for w in self.work for v in (*w.inputs(), *w.outs)}
+        used = {m for w in self.work for m in w.memories()}
         return [i for i, _ in self.outcome.grads if (v := self.gradients[i]) is not None and v.memory not in used]
 
     def _last_uses(self) -> dict[Step, list[Value]]:
@@ -246,7 +246,7 @@ class Plan:
         """What runs a piece of work."""
         if isinstance(w, Block):
             return w.bind(self)
-        fixed = not w.case.kernel.rng and not any(v.memory in self.late for v in (*w.inputs(), *w.outs))
+        fixed = not w.case.kernel.rng and self.late.isdisjoint(w.memories())
         if not fixed or (w.kind == "write" and not writable(w)):
             return partial(Plan._run_late, weakref.proxy(self), w)  # not the plan: it would hold itself
         if w.kind == "update":

@@ -97,8 +97,8 @@ def _hand_on(steps: list[Step], outcome: Outcome) -> list[Step]:
     """Don't copy what is not looked at again: the copy takes over its memory."""
     last: dict[Memory, int] = {}
     for i, step in enumerate(steps):
-        for v in (*step.inputs(), *step.outs):
-            last[v.memory] = i
+        for m in step.memories():
+            last[m] = i
     same = Same()
     kept = []
     for i, step in enumerate(steps):
@@ -147,16 +147,7 @@ class Same:
 
     def replace(self, step: Step) -> None:
         """Put them in their places; steps come in order."""
-        if not self.values:
-            return
-
-        def new(v: Any) -> Any:
-            return self.values.get(v, v) if type(v) is Value else v
-
-        step.args = [tuple([new(x) for x in v]) if type(v) is tuple else new(v) for v in step.args]
-        if step.grads is not None:
-            step.grads = [new(g) for g in step.grads]
-        if step.kind in ("write", "update"):
-            step.outs = [new(v) for v in step.outs]
-        for v in step.outs:
-            v.memory = self._memories.get(v.memory, v.memory)
+        if self.values:
+            step.replace(self.values)
+            for v in step.outs:
+                v.memory = self._memories.get(v.memory, v.memory)

@@ -7,7 +7,7 @@ the catalog: a straight list of steps, without a graph, from which :mod:`gradwir
 from __future__ import annotations
 
 import weakref
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gradwire_engine.backend import DTYPE
@@ -62,7 +62,7 @@ class Step:
     ``outs[0]`` that was there) or ``"update"`` (the kernel itself writes to its arguments, which ``outs`` are).
     """
 
-    __slots__ = ("args", "case", "grads", "kind", "line", "outs")
+    __slots__ = ("_inputs", "args", "case", "grads", "kind", "line", "outs")
 
     def __init__(self, kind: str, case: Case, args: list[Any], outs: list[Value], line: int,
                  grads: list[Value | None] | None = None):  # fmt: skip
@@ -76,16 +76,41 @@ class Step:
         self.grads = grads
         """What an update finds in its parameters' ``.grad``."""
 
-    def inputs(self) -> Iterable[Value]:
+        self._inputs: list[Value] | None = None
+
+    def inputs(self) -> list[Value]:
         """Every value that the kernel reads, or writes to where it was there before."""
-        for v in self.args:
-            if type(v) is Value:
-                yield v
-            elif type(v) is tuple:
-                yield from (x for x in v if type(x) is Value)
-        yield from (g for g in self.grads or () if g is not None)
+        found = self._inputs
+        if found is None:
+            found = self._inputs = []
+            for v in self.args:
+                if type(v) is Value:
+                    found.append(v)
+                elif type(v) is tuple:
+                    found += [x for x in v if type(x) is Value]
+            if self.grads:
+                found += [g for g in self.grads if g is not None]
+            if self.kind in ("write", "update"):
+                found += self.outs
+        return found
+
+    def replace(self, same: Mapping[Value, Value]) -> None:
+        """Put values in the places of those that are the same."""
+        if not any(v in same for v in self.inputs()):
+            return
+
+        def new(v: Any) -> Any:
+            return same.get(v, v) if type(v) is Value else v
+
+        self.args = [tuple([new(x) for x in v]) if type(v) is tuple else new(v) for v in self.args]
+        self.grads = self.grads and [new(g) for g in self.grads]
         if self.kind in ("write", "update"):
-            yield from self.outs
+            self.outs = [new(v) for v in self.outs]
+        self._inputs = None
+
+    def memories(self) -> set[Memory]:
+        """What the kernel reads and writes."""
+        return {v.memory for v in self.inputs()} | {v.memory for v in self.outs}
 
 
 class State:
