@@ -1,4 +1,4 @@
-"""The README's examples do what it says, the second with nothing but stubs made afresh from the contract."""
+"""The README's examples, and that of programs, do what it says; some with nothing but stubs made afresh."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 ADDRESS = "localhost:50051"
-EXAMPLES = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+EXAMPLES, (PROGRAM,) = (
+    re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)
+    for name in ("README.md", "docs/programs.md")
+)
 
 
 def run(program: str, folder: Path) -> str:
@@ -48,10 +51,21 @@ def test_a_session_moves(tmp_path: Path):
     assert said.splitlines()[-1].startswith("tensor([27., 12., 75.], grad_fn=<")
 
 
-def test_any_language(tmp_path: Path, address: str):
+@pytest.fixture
+def stubs(tmp_path: Path) -> Path:
+    """A folder with stubs made afresh."""
     contract = ROOT / "proto/gradwire_proto/v1"
     protoc = [sys.executable, "-m", "grpc_tools.protoc", f"-I{contract}", "--python_out=.", "--grpc_python_out=."]
     subprocess.run([*protoc, "gradwire.proto"], cwd=tmp_path, check=True)
-    assert "import gradwire\n" not in EXAMPLES[2]
-    assert ADDRESS in EXAMPLES[2]
-    assert run(EXAMPLES[2].replace(ADDRESS, address), tmp_path) == "(27.0, 12.0, 75.0)\n"
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("example", "says"),
+    [(EXAMPLES[2], "(27.0, 12.0, 75.0)\n"), (PROGRAM, "10.0\n2.5\n0.625\n0.15625\n0.0390625\n")],
+    ids=["any language", "a program"],
+)
+def test_any_language(stubs: Path, address: str, example: str, says: str):
+    assert "import gradwire\n" not in example
+    assert ADDRESS in example
+    assert run(example.replace(ADDRESS, address), stubs) == says
