@@ -10,7 +10,8 @@ from typing import Any
 
 from gradwire.capture.key import distinct, take_apart
 from gradwire.capture.program import Effect, Made, Past, Program
-from gradwire.capture.record import Capture, Outer, options
+from gradwire.capture.record import Capture, Outer
+from gradwire.capture.watch import PLAIN, Watch, reference
 from gradwire.mirror import Node
 from gradwire.tensor import Tensor
 from gradwire_proto.codec import encode_template
@@ -122,6 +123,22 @@ def _message(capture: Capture, args: list[Tensor], made: list[Tensor]) -> tuple[
             copy.grad.results[:] = [0 if i in capture.undefined else i for i in step.grad.results]
         weight += 1
     return m, weight
+
+
+def guard(program: Program, capture: Capture, watch: Watch, args: list[Tensor]) -> None:
+    """Have a program be for what the function found by name, where it did not change that itself."""
+    first = {id(t): i for i, t in reversed(list(enumerate(args)))}
+    for get, v in watch.still():
+        if not isinstance(v, Tensor):
+            program.watched.append((get, v if type(v) in PLAIN else reference(v)))
+            continue
+        o = capture.outer.get(v._id)
+        if o is None:
+            continue
+        if o.arg is not None and o.arg[0] == "argument":  # by which of its names the function used it can't be told
+            program.same.append((first[id(v)], program.keep_watch(v)))
+        else:
+            program.watched.append((get, weakref.ref(v)))
 
 
 class _Mirror:
@@ -275,4 +292,4 @@ class _Mirror:
         return node.has_grad, was_set, node.replaced - o.replaced, node.unsure and not o.unsure
 
 
-__all__ = ["Escaped", "build", "options"]
+__all__ = ["Escaped", "build", "guard"]

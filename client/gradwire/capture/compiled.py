@@ -13,13 +13,13 @@ from typing import Any
 
 from gradwire import session as sessions
 from gradwire.capture import here
-from gradwire.capture.build import Escaped, build
+from gradwire.capture.build import Escaped, build, guard
 from gradwire.capture.key import aliases, describe, distinct, shown
 from gradwire.capture.plan import Plan, ask
 from gradwire.capture.program import Program
 from gradwire.capture.record import Capture
 from gradwire.capture.steps import run_steps
-from gradwire.capture.watch import watch
+from gradwire.capture.watch import Watch
 from gradwire.dispatch import _outside, mode
 from gradwire.session import Session
 from gradwire.tensor import Tensor
@@ -39,8 +39,8 @@ def compile(
     """Have a function captured the first time and then replayed: a decorator, with or without arguments.
 
     The first call runs as ever, and what it sends (ops, backward passes, optimizer steps) is made a program on the
-    server. From then on a call whose arguments look the same (shapes, types, ``requires_grad``; the values of what is no
-    tensor) is one small instruction. Other arguments make another program; eight are kept, those called last.
+    server. From then on a call whose arguments look the same (shapes, types, ``requires_grad``; the values of what is
+    no tensor) is one small instruction. Other arguments make another program; eight are kept, those called last.
 
     Python runs once: what is printed, counted or drawn by Python's own means happens when a program is made. Tensors
     from outside are the same ones each time, with the values that they have by then; where a name that the function
@@ -139,8 +139,8 @@ class Compiled:
         """A call that must be streamed although there is a program for it."""
         if program.session.hooks:
             self._give_up(RuntimeError(
-                f"gradwire.compile: {self._name}() runs backward while hooks are registered, which run in Python; remove "
-                "them, or compile with fullgraph=False"
+                f"gradwire.compile: {self._name}() runs backward while hooks are registered, which run in Python; "
+                "remove them, or compile with fullgraph=False"
             ))  # fmt: skip
         return self._f(*args, **kwargs)
 
@@ -158,7 +158,7 @@ class Compiled:
         if not self._programs.get(key, _missing) or not session.limits.max_programs:
             return self._f(*args, **kwargs)
         each = distinct(tensors)
-        before = watch(self._f)
+        watch = Watch(self._f, (*args, *kwargs.values()))
         capture = Capture(self._name, session, each, self._fullgraph)
         here.capture = capture
         try:
@@ -176,7 +176,7 @@ class Compiled:
             self._keep(key, None)
         elif program is not None:
             program.arguments = ", ".join([*map(shown, args), *(f"{k}={shown(v)}" for k, v in kwargs.items())])
-            before.guard(self._f, capture, program)
+            guard(program, capture, watch, tensors)
             self._keep(key, program)
         return made
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from gradwire.capture.key import Build
 from gradwire.capture.record import options
+from gradwire.capture.watch import PLAIN
 from gradwire.mirror import Node, Walk
 from gradwire.session import Session
 from gradwire.tensor import Storage, Tensor
@@ -94,7 +95,9 @@ class Program:
         self.optimizers: list[tuple[weakref.ref[Any], Any, list[int]]] = []
         """Their options, and which tensors count their steps."""
         self.watched: list[tuple[Callable[[], Any], Any]] = []
-        """Where the function finds things, and what it found there."""
+        """Where the function finds things, and what it found there: a plain value, or a reference."""
+        self.same: list[tuple[int, weakref.ref[Tensor]]] = []
+        """Arguments that must be what they were, for the function finds them by name, too."""
         self.held: list[Any] = []
         """What lives as long as it does."""
 
@@ -121,9 +124,15 @@ class Program:
             t = ref()
             if t is None or t._grad_flag is not flag or t._leaf is not leaf:
                 return False
+        for i, ref in self.same:
+            if tensors[i] is not ref():
+                return False
         for get, value in self.watched:
             now = get()
-            if now is not value and (type(now) is not type(value) or isinstance(now, Tensor) or now != value):
+            if type(value) in PLAIN:
+                if now is not value and (type(now) is not type(value) or now != value):
+                    return False
+            elif now is None or now is not value():
                 return False
         for at, has in self.asked:
             t = self.outer[at](tensors)
