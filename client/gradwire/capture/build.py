@@ -173,10 +173,16 @@ class _Mirror:
         p.effects = tuple(self._effects())
         p.outer, p.parents = tuple(self.refs), frozenset(self.parents)
         p.differentiates = bool(capture.passes)
+        outside = {self.places[o.tensor._id] for o in capture.outer.values()
+                   if o.arg is None and o.tensor._id in self.places}  # fmt: skip
+        p.steady = (
+            not p.walks and not p.asked and outside >= {e.at for e in p.effects}
+            and all(e.past is None for e in p.effects)
+        )  # fmt: skip
         p.single = (
             p.returned == (0,) and not self.refs and len(made) == 1
             and p.made[0].past == Past(False, True, False, (), False, False, False, False, False)
-            and not p.made[0].creation and found[0] is p.build(found)
+            and not p.made[0].creation and p.build(found) is found[0]
         )  # fmt: skip
 
     def _place(self, o: Outer) -> int:

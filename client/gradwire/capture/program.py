@@ -87,6 +87,8 @@ class Program:
         self.effects: tuple[Effect, ...] = ()
         self.walks: list[tuple[list[int], bool, bool]] = []
         """Backward passes through the history of tensors from before: whether they free it, and add to leaves."""
+        self.steady = False
+        """What a call does to the mirror it does to tensors from outside alone, and the same each time."""
         self.differentiates = False
         self.flags: list[tuple[weakref.ref[Tensor], bool | None, bool]] = []
         """What tensors from outside were like."""
@@ -248,11 +250,18 @@ class Program:
         if frees:
             walk.free()
 
-    def _affect(self, t: Tensor, e: Effect, nodes: list[Node | None], body: Node) -> None:
+    def repeat(self, times: int) -> None:
+        """What so many calls, which were sent, do to the mirror, where they are steady."""
+        for e in self.effects:
+            t = self.outer[e.at](())
+            if t is not None:
+                self._affect(t, e, [], Node(), times)
+
+    def _affect(self, t: Tensor, e: Effect, nodes: list[Node | None], body: Node, times: int = 1) -> None:
         session, storage = self.session, t._storage
         storage.used = storage.used or e.used
         if e.writes:
-            storage.version += e.writes
+            storage.version += e.writes * times
             if storage.used:
                 session.last_write = session.wire.sent
         if e.past is not None:
@@ -268,7 +277,7 @@ class Program:
             node.has_grad = has
             if other:
                 t._grad = None
-            node.replaced += replaced or bool(session.wire.cancelled)
+            node.replaced += replaced * times or bool(session.wire.cancelled)
             node.unsure = node.unsure or unsure
 
 
