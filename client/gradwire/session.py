@@ -181,11 +181,6 @@ class Session:
         self.tell_dead()
         self.wire.add_call(words)
 
-    def add_program_call(self, words: list[int], weight: int) -> None:
-        """Add a call of a program that counts as ``weight`` instructions."""
-        self.tell_dead()
-        self.wire.add_program_call(words, weight)
-
     def tell_dead(self) -> None:
         """Tell the server of what was dropped, where it is worth it."""
         if self.closed:

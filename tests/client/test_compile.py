@@ -241,7 +241,7 @@ def test_a_name_that_means_another_tensor():
     x = torch.tensor(3.0)
     assert [f(x).item(), f(x).item()] == [3, 3]
     old = w
-    w = torch.tensor(2.0)  # noqa: F841 - f finds it
+    w = torch.tensor(2.0)
     assert [f(x).item(), f(x).item()] == [6, 6]
     del old
     w = torch.tensor(5.0)
@@ -363,7 +363,7 @@ def test_reading_a_value_names_the_line():
         f"gradwire.compile: step() reads the value of a tensor at {__file__}:{line}, which can't be part of a captured "
         "program; return it and read it outside, or compile with fullgraph=False"
     )
-    for read in (lambda x: x.sum().item(), lambda x: x.tolist(), lambda x: repr(x), lambda x: x.numpy(), lambda x: x[x > 0]):
+    for read in (lambda x: x.sum().item(), lambda x: x.tolist(), repr, lambda x: x.numpy(), lambda x: x[x > 0]):
         assert "reads the value of a tensor" in refused(read, torch.ones(2))
     assert "waits for the server" in refused(lambda x: torch.current().synchronize(), torch.ones(2))
     assert torch.compile(lambda x: x + 1)(torch.ones(1)).item() == 2  # capturing is over
@@ -437,8 +437,8 @@ def test_what_is_kept_outside_is_an_error():
 
     line = step.__code__.co_firstlineno + 1
     assert refused(step, torch.ones(2)) == (
-        f"gradwire.compile: a tensor made at {__file__}:{line} inside step() is kept outside of it, where the next call "
-        "would not renew it: float32[2]; return it, or update one in place"
+        f"gradwire.compile: a tensor made at {__file__}:{line} inside step() is kept outside of it, where the next "
+        "call would not renew it: float32[2]; return it, or update one in place"
     )
     loose = torch.compile(step, fullgraph=False)
     with pytest.warns(UserWarning, match="kept outside"):
@@ -547,8 +547,9 @@ def test_state_that_is_loaded_is_used():
 
     def between(params, o, i):
         if i == 1:
-            saved.append({"state": {k: {n: t.clone() for n, t in s.items()} for k, s in o.state_dict()["state"].items()},
-                          "param_groups": o.state_dict()["param_groups"]})
+            state = o.state_dict()
+            copies = {k: {n: t.clone() for n, t in s.items()} for k, s in state["state"].items()}
+            saved.append({"state": copies, "param_groups": state["param_groups"]})
             saved.append(o.state_dict())  # keeps what is there now alive
         if i == 3:
             o.load_state_dict(saved[0])

@@ -1,4 +1,4 @@
-"""gradwire.compile: what a replay leaves behind on the client: gradients, views, versions, graphs; many steps; the plan."""
+"""gradwire.compile: what a replay leaves behind: gradients, views, versions, graphs. Many steps, and the plan."""
 
 import gc
 import os
@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 import gradwire as torch
-import gradwire.nn.functional as F  # noqa: N812
 from gradwire import optim
 from gradwire.capture import steps as capture_steps
+
+F = torch.nn.functional
 
 
 def same(a, b):

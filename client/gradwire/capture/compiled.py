@@ -7,7 +7,6 @@ import inspect
 import sys
 import threading
 import warnings
-import weakref
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -27,6 +26,8 @@ from gradwire.types import default_dtype
 
 MOST = 8
 """Programs that a function keeps: those called last."""
+MOST_STREAMED = 256
+"""Kinds of calls that it remembers to be streamed."""
 BACKENDS = ("inductor", "eager", "aot_eager", "cudagraphs", "gradwire")
 MODES = ("default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs")
 _missing: Any = object()
@@ -182,8 +183,9 @@ class Compiled:
 
     def _keep(self, key: tuple[Any, ...], program: Program | None) -> None:
         with self._lock:
-            kept = {k: [p for p in ps if not p.dropped] for k, ps in self._programs.items()}
-            self._programs = {k: ps for k, ps in kept.items() if ps or not self._programs[k]}
+            kept = {k: [p for p in ps if not p.dropped and not p.session.closed] for k, ps in self._programs.items()}
+            streamed = [k for k, ps in self._programs.items() if not ps][-MOST_STREAMED:]
+            self._programs = {k: ps for k, ps in kept.items() if ps} | {k: [] for k in streamed}
             if program is None:
                 self._programs[key] = []
                 return
@@ -249,4 +251,4 @@ def programs() -> Plan:
     return Plan(ask(sessions.current(), []))
 
 
-__all__ = ["Compiled", "compile", "programs", "weakref"]
+__all__ = ["Compiled", "compile", "programs"]

@@ -169,6 +169,7 @@ class Program:
         wire = session.wire
         ids = [session.new_id() for _ in self.made]
         with wire.lock:
+            session.tell_dead()  # from here on, what is dropped is told after this call
             if self.dropped:
                 return None
             told = wire.told
@@ -176,7 +177,7 @@ class Program:
             for i in self.takes:
                 words.append(tensors[i]._id)
             words += ids
-            session.add_program_call(words, self.weight)
+            wire.add_program_call(words, self.weight)
             self.used = wire.sent
         return ids
 

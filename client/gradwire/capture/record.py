@@ -30,14 +30,12 @@ MOST_INLINE = 1 << 20
 class Outer:
     """A tensor that was there before, as it was when it was first used."""
 
-    __slots__ = ("arg", "flag", "leaf", "named", "node", "replaced", "tensor", "unsure", "version")
+    __slots__ = ("arg", "flag", "leaf", "node", "replaced", "tensor", "unsure", "version")
 
     def __init__(self, t: Tensor, arg: tuple[str, int] | None):
         self.tensor = t
         self.arg = arg
         """Which argument it is, or the base of which; None for a tensor from outside."""
-        self.named = False
-        """An instruction uses it."""
         self.flag, self.leaf, self.node = t._grad_flag, t._leaf, t._node
         self.replaced = t._node.replaced if t._node else 0
         self.unsure = t._node is not None and t._node.unsure
@@ -128,13 +126,9 @@ class Capture:
         """An instruction is about to name a tensor."""
         if t._id in self.inner:
             return
-        if t._session is not self.session:
-            if self.steps or any(o.named for o in self.outer.values()) or self.outer:
-                self.forbid("uses a second session", "use one")
-                return
-            self.session = t._session
+        if not self._sent_by(t._session):
+            return
         o = self._add(t, None)
-        o.named = True
         if o.arg is not None and o.arg[0] == "base":
             o.arg = None
         if t._base is not None and t._base._id not in self.inner:
@@ -142,9 +136,7 @@ class Capture:
 
     def op(self, known: Known, where: int, tensors: list[Tensor], results: list[Tensor], session: Session) -> None:
         """An op is sent."""
-        if self.off:
-            return
-        if not self._sent_by(session):
+        if self.off or not self._sent_by(session):
             return
         for t in tensors:
             if t._id not in self.inner:
@@ -167,7 +159,7 @@ class Capture:
             if self.steps or self.outer:
                 self.forbid("uses a second session", "use one")
                 return False
-            self.session = session
+            self.session, self._first_id = session, session.new_id()
         return not self.off
 
     def note(self, t: Tensor) -> None:
