@@ -182,7 +182,7 @@ class _Mirror:
         p.single = (
             p.returned == (0,) and not self.refs and len(made) == 1
             and p.made[0].past == Past(False, True, False, (), False, False, False, False, False)
-            and not p.made[0].creation and p.build(found) is found[0]
+            and not p.made[0].creation and not p.made[0].version and p.build(found) is found[0]
         )  # fmt: skip
 
     def _place(self, o: Outer) -> int:
@@ -215,7 +215,8 @@ class _Mirror:
             o = self.capture.outer.get(t._base._id)
             base = i if i is not None else None if o is None else -1 - self._place(o)
         fetched = any(isinstance(s, pb.Instruction) and s.get_gradient.result == t._id for s in self.capture.steps)
-        return Made(t._spec, self._past(t), storage, base, t._creation, fetched or shared is not None)
+        return Made(t._spec, self._past(t), storage, base, t._creation, fetched or shared is not None,
+                    t._storage.version)  # fmt: skip
 
     def _past(self, t: Tensor) -> Past:
         node = t._node
@@ -241,7 +242,9 @@ class _Mirror:
             seen.update(fresh)
             stack += fresh
         self.parents.update(parents)
-        freed, unsure = any(n.freed for n in inside), any(n.unsure for n in inside)
+        last_write = self.capture.session.last_write
+        freed = any(n.freed or (not n.leaf and n.seq < last_write) for n in inside)
+        unsure = any(n.unsure for n in inside)
         return Past(t._grad_flag, False, True, tuple(parents), bool(inside), freed, unsure, node.has_grad, node.retains)
 
     def _guards(self) -> None:

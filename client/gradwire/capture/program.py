@@ -9,7 +9,7 @@ from types import FrameType
 from typing import Any, NamedTuple
 
 from gradwire.capture.key import Build
-from gradwire.capture.record import options
+from gradwire.capture.record import has_gradient, options
 from gradwire.capture.watch import PLAIN
 from gradwire.mirror import Node, Walk
 from gradwire.session import Session
@@ -31,6 +31,7 @@ class Past(NamedTuple):
     inside: bool
     """It leads to what the program made."""
     freed: bool
+    """A backward pass through it may fail: used up, or what it saved was written to."""
     unsure: bool
     has_grad: bool
     retains: bool
@@ -48,6 +49,8 @@ class Made(NamedTuple):
     creation: str
     alias: bool
     """Later calls may write to its memory."""
+    version: int
+    """How often its memory was written to, where that is new."""
 
 class Effect(NamedTuple):
     """What a call does to a tensor from before, apart from values."""
@@ -138,7 +141,7 @@ class Program:
                 return False
         for at, has in self.asked:
             t = self.outer[at](tensors)
-            if t is None or (t._node is not None and t._node.has_grad) is not has:
+            if t is None or has_gradient(t) is not has:
                 return False
         for o, was, counts in self.optimizers:
             there = o()
@@ -219,6 +222,8 @@ class Program:
                 storage = storages.get(m.storage)
             past = m.past
             t = Tensor(session, i, m.spec, past.flag, None, storage)
+            if storage is None:
+                t._storage.version = m.version
             storages[m.storage] = t._storage
             if past.node:
                 t._node = self._node(past, nodes, body)

@@ -204,9 +204,8 @@ class Capture:
             self.use(t)
             node = t._node
             if t._id not in self.set_gradients and node not in self.marked and t._id not in self.asked:
-                if node is not None and node.unsure:
-                    self.forbid("asks for a gradient that may not be there", "ask outside")
-                self.asked[t._id] = node is not None and node.has_grad
+                with self.pause():
+                    self.asked[t._id] = has_gradient(t)
         kept = t._grad
         return kept if kept is not None and (kept._id > self._first_id or t._id in self.set_gradients) else None
 
@@ -232,6 +231,12 @@ class Capture:
         """One is about to step, or to drop gradients."""
         if not self.off and o not in self.optimizers:
             self.optimizers[o] = options(o)
+
+
+def has_gradient(t: Tensor) -> bool:
+    """Whether it has; the server is asked where it alone knows."""
+    node = t._node
+    return node is not None and node.has_grad and (not node.unsure or t.grad is not None)
 
 
 def options(o: Optimizer) -> list[Any]:
