@@ -45,6 +45,7 @@ for _name, _dtype in _types.DTYPES.items():
 _bind.bind(sys.modules[__name__])
 linalg.LinAlgError = LinAlgError  # type: ignore[name-defined]  # noqa: F821 - bound just now
 from gradwire import optim as optim  # noqa: E402 - needs what was bound
+from gradwire.capture.compiled import Compiled, compile, programs  # noqa: E402 - likewise
 
 
 def __getattr__(name: str) -> Any:
@@ -54,6 +55,7 @@ def __getattr__(name: str) -> Any:
 
 
 __all__ = [
+    "Compiled",
     "LinAlgError",
     "OutOfMemoryError",
     "Session",
@@ -61,6 +63,7 @@ __all__ = [
     "Tensor",
     "attach",
     "autograd",
+    "compile",
     "connect",
     "current",
     "deadline",
@@ -73,6 +76,7 @@ __all__ = [
     "inference_mode",
     "is_grad_enabled",
     "no_grad",
+    "programs",
     "set_default_dtype",
     "set_grad_enabled",
     "set_printoptions",

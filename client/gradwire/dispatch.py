@@ -12,6 +12,7 @@ from types import FrameType
 from typing import Any
 
 from gradwire import session as sessions
+from gradwire.capture import here
 from gradwire.mirror import Node
 from gradwire.session import Session
 from gradwire.tensor import Tensor
@@ -240,6 +241,8 @@ def _send(known: Known, values: list[Any] | None, tensors: list[Tensor], results
         else:
             sync_mode(session)
             session.add_encoded(encode_apply(known.op, values, [t._id for t in results], where, Tensor))
+        if here.capture is not None:
+            here.capture.op(known, where, tensors, results, session)
     wire.relieve()
 
 

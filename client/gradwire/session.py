@@ -10,7 +10,7 @@ import secrets
 import threading
 import time
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import grpc
@@ -18,6 +18,7 @@ import numpy as np
 
 from gradwire import embedded, forks, shared, waits
 from gradwire.bulk import Bulk
+from gradwire.capture import Table, forbid, here
 from gradwire.errors import OutOfMemoryError
 from gradwire.wire import BACKOFF, SERVICE, SyncWire, Wire, rpc_exception
 from gradwire_proto.codec import dtype_of
@@ -122,6 +123,8 @@ class Session:
         self.device: str = opened.device
         self.limits = opened.limits
         self.wire.told.max_templates = opened.limits.max_templates
+        self.wire.most = opened.limits.max_instructions_per_frame
+        self.programs = Table(opened.limits.max_templates + 1, opened.limits.max_programs)
         self.max_bytes: int = opened.limits.max_bytes
         self.new_id = itertools.count(self.wire.attached.highest_id + 1).__next__
         """A fresh tensor id; safe from any thread."""
@@ -152,26 +155,34 @@ class Session:
         self._dead.append(i)
         self._dead_bytes += nbytes
 
-    def instruction(self, nbytes: int = 0) -> pb.Instruction:
+    def instruction(self, nbytes: int = 0, names: Iterable[Tensor] = ()) -> pb.Instruction:
         """A fresh instruction in order; frees what was dropped before it. Call with ``wire.lock`` held.
+
+        Args:
+            nbytes: of the contents that it carries.
+            names: the tensors that it will name, apart from new ones.
 
         Raises:
             RuntimeError: the session is closed.
         """
-        self._tell_dead()
-        return self.wire.add(nbytes)
+        self.tell_dead()
+        made = self.wire.add(nbytes)
+        if here.capture is not None:
+            here.capture.instruction(self, made, names)
+        return made
 
     def add_encoded(self, data: bytes) -> None:
         """Add an instruction that is encoded already, as :meth:`instruction` would."""
-        self._tell_dead()
+        self.tell_dead()
         self.wire.add_encoded(data)
 
     def add_call(self, words: list[int]) -> None:
         """Add a call of a template, as :meth:`instruction` would."""
-        self._tell_dead()
+        self.tell_dead()
         self.wire.add_call(words)
 
-    def _tell_dead(self) -> None:
+    def tell_dead(self) -> None:
+        """Tell the server of what was dropped, where it is worth it."""
         if self.closed:
             waits.freeze()
             raise RuntimeError(self._why_closed)
@@ -179,12 +190,17 @@ class Session:
         if len(dead) >= FREE_COUNT or self._dead_bytes >= FREE_BYTES:
             self._dead_bytes = 0
             self.wire.add().free.tensors.extend([dead.popleft() for _ in range(len(dead))])
+        if self.programs.dead:
+            self.wire.add().free.programs.extend(self.programs.told())
 
     # ---- values ----
 
     def put(self, array: np.ndarray[Any, Any], s: Spec, requires_grad: bool) -> int:
         """Send an array; the id of its tensor."""
         self.check_size(s)
+        i = 0 if here.capture is None else here.capture.put(self, array, s, requires_grad)
+        if i:
+            return i
         i = self.new_id()
         if s.nbytes > self.limits.max_inline_bytes:
             self._put_bulk(i, array, s, requires_grad)
@@ -234,6 +250,7 @@ class Session:
         Raises:
             RuntimeError and others: what went wrong on the way, with the line it began at.
         """
+        forbid("reads the value of a tensor", "return it and read it outside")
         if nbytes > self.limits.max_inline_bytes:
             return self._get_bulk(i, nbytes)
         data = self.wire.wait(self._ask(i)).value.data
@@ -287,6 +304,7 @@ class Session:
         Raises:
             RuntimeError and others: the first failure since the last time.
         """
+        forbid("waits for the server", "wait outside")
         request = self.wire.request()
         with self.wire.lock:
             self.instruction().synchronize.request = request
@@ -313,6 +331,7 @@ class Session:
         """End the session and free what it holds on the server."""
         if self.closed:
             return
+        forbid("closes a session", "close it outside")
         self._leave(CLOSED)
         try:
             self._call("CloseSession", pb.CloseSessionRequest(key=self._key), pb.CloseSessionResponse, 5.0, wait=False)

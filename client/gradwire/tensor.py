@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradwire import printing
+from gradwire.capture import forbid, here, note
 from gradwire.mirror import Node
 from gradwire.types import Size, default_dtype
 from gradwire.types import device as Device
@@ -333,14 +334,14 @@ class Tensor:
                 raise RuntimeError(refusals.NOT_A_LEAF)
             return self
         if self.requires_grad is not requires_grad:
+            with self._session.wire.lock:
+                m = self._session.instruction(names=[self]).require_grad
+                m.tensor, m.value = self._id, requires_grad
             self._grad_flag, self._leaf = requires_grad, True
             self._session.leaves[self._id] = self
             before, self._node = self._node, None
             if before is not None and before.has_grad:  # graphs keep the old node; the gradient stays here
                 self._own_node().has_grad = True
-            with self._session.wire.lock:
-                m = self._session.instruction().require_grad
-                m.tensor, m.value = self._id, requires_grad
         return self
 
     def retain_grad(self) -> None:
@@ -349,9 +350,10 @@ class Tensor:
             raise RuntimeError(refusals.NO_GRAD_RETAINED)
         if self.is_leaf:
             return
+        forbid("has a tensor retain its gradient", "do so outside, or use autograd.grad")
         self._own_node().retains = True
         with self._session.wire.lock:
-            m = self._session.instruction().require_grad
+            m = self._session.instruction(names=[self]).require_grad
             m.tensor, m.retain = self._id, True
 
     @property
@@ -377,6 +379,7 @@ class Tensor:
             return None
         from gradwire.autograd.graph import grad_fn
 
+        forbid("looks at the graph", "look at it outside")
         return grad_fn(self)
 
     @property
@@ -388,18 +391,23 @@ class Tensor:
         if not self.is_leaf and not self.retains_grad:
             warnings.warn(NONLEAF_GRAD, UserWarning, stacklevel=2)
             return None
-        node = self._node
-        if node is not None and node.has_grad and (self._grad is None or self._grad_seen != node.replaced):
+        node, known = self._node, self._grad
+        if here.capture is not None:
+            known = here.capture.gradient(self)
+        if node is not None and node.has_grad and (known is None or self._grad_seen != node.replaced):
             self._grad, self._grad_seen = None, node.replaced
             session = self._session
             made = Tensor(session, session.new_id(), spec(self._spec.shape, self.dtype))
             sure = not node.unsure
             request = 0 if sure else session.wire.request()
             with session.wire.lock:
-                m = session.instruction().get_gradient
+                m = session.instruction(names=[self]).get_gradient
                 m.tensor, m.result, m.request = self._id, made._id, request
+            note(made)
             if request and not session.wire.wait(request).done.defined[0]:
                 node.has_grad = False
+                if here.capture is not None:
+                    here.capture.undefined.add(made._id)
                 return None
             if node.unsure:
                 made._grad_flag = None
@@ -430,12 +438,14 @@ class Tensor:
         else:
             drop_gradients([self])
             return
-        self._grad = value
-        self._own_node().has_grad = True
+        if here.capture is not None:
+            here.capture.sets_gradient(self)
         with self._session.wire.lock:
-            m = self._session.instruction().set_gradient
+            m = self._session.instruction(names=[value]).set_gradient
             m.tensors.append(self._id)
             m.gradient = value._id
+        self._grad = value
+        self._own_node().has_grad = True
 
     @grad.deleter
     def grad(self) -> None:
@@ -453,7 +463,7 @@ class Tensor:
         if self._base is not None:
             raise RuntimeError(refusals.VIEW_DETACHED)
         with self._session.wire.lock:
-            self._session.instruction().detach.tensor = self._id
+            self._session.instruction(names=[self]).detach.tensor = self._id
         if self._storage.used:
             self._session.last_write = self._session.wire.sent
         self._node, self._grad_flag, self._leaf = None, False, True
@@ -485,7 +495,10 @@ def drop_gradients(tensors: Iterable[Tensor]) -> None:
     by_session: dict[Session, list[int]] = {}
     for t in tensors:
         node = t._node
-        if t._grad is not None or (node is not None and node.has_grad):
+        # What is captured drops a gradient whether or not there is one the first time.
+        if t._grad is not None or (node is not None and node.has_grad) or here.capture is not None:
+            if here.capture is not None:
+                here.capture.sets_gradient(t)
             t._grad = None
             t._own_node().has_grad = False
             by_session.setdefault(t._session, []).append(t._id)
@@ -516,6 +529,7 @@ class RemovableHandle:
     """What registering a hook returns; ``remove()`` takes the hook away. Also a context manager that does."""
 
     def __init__(self, t: Tensor, hook: Callable[[Tensor], Any], post: bool):
+        forbid("registers a hook", "register it outside and compile with fullgraph=False")
         session = t._session
         self._session = session
         me = weakref.ref(t)

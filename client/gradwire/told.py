@@ -46,6 +46,10 @@ class Told:
             self._locations[file, line] = known  # last: where Ctrl-C strikes before, it is told once more
         return known
 
+    def where(self, location: int) -> str:
+        """The line of a location's id."""
+        return next((f"{file}:{line}" for (file, line), i in self._locations.items() if i == location), "?")
+
     def place(self, f: FrameType) -> int:
         """The id of the line that a frame of the program is at, which ``places`` will know."""
         if len(self.places) >= MOST_PLACES:

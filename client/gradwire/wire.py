@@ -98,8 +98,9 @@ class Wire:
         self._patience = patience
         self._parts: list[bytes | pb.Instruction | list[int]] = []
         """The frame to be: instructions, those in bytes encoded already, and the words of calls."""
-        self._count = 0
-        """The instructions in it."""
+        self._count = self._weight = 0
+        """The instructions in it, and those that calls of programs count as."""
+        self.most = 65536
         self._full = FIRST_COUNT
         """How many make it leave."""
         self.told = Told(lambda: self._send(more=True))
@@ -149,6 +150,13 @@ class Wire:
             self.sent += 1
         else:
             self._append(words, 0)
+
+    def add_program_call(self, words: list[int], weight: int) -> None:
+        """Add a call of a program, in a frame that the server takes in spite of its weight. ``lock`` is held."""
+        if self._weight and self._weight + weight + FLUSH_COUNT > self.most:
+            self._leave()
+        self.add_call(words)
+        self._weight += weight
 
     def add(self, nbytes: int = 0) -> pb.Instruction:
         """A fresh instruction, to be filled in. Call with ``lock`` held."""
@@ -225,7 +233,7 @@ class Wire:
         fields = [p if type(p) is bytes else encode_calls(p) if type(p) is list else frame_field(p) for p in parts]
         data = b"".join([head.SerializeToString(), *fields])
         # Ctrl-C may strike after any call: a frame has its number, is kept and sent, or none of these.
-        self._seq, self._parts, self.told.fresh, self._bytes, self._count = seq, [], [], 0, 0
+        self._seq, self._parts, self.told.fresh, self._bytes, self._count, self._weight = seq, [], [], 0, 0, 0
         try:
             self._unacknowledged.append((seq, data))
         finally:

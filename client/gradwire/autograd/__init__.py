@@ -10,6 +10,7 @@ from typing import Any
 from gradwire.autograd.function import Function
 from gradwire.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
 from gradwire.autograd.gradcheck import gradcheck, gradgradcheck  # a function has the name of its module, as in torch
+from gradwire.capture import here, note
 from gradwire.mirror import Node, Walk
 from gradwire.session import Session
 from gradwire.tensor import Tensor
@@ -55,9 +56,13 @@ def backward(tensors: Several, grad_tensors: Any = None, retain_graph: bool | No
     walk = Walk([_node(t) for t in roots], session.last_write)
     keep = create_graph if retain_graph is None else retain_graph
     must_wait = walk.must_wait or session.sync or bool(session.hooks)
+    reached = walk.reached if only is None else {_node(t) for t in only}
+    if here.capture is not None:
+        leaves = reached if only is not None else [n for n in reached if n.leaf or n.retains]
+        here.capture.passed(session, walk.reached, not keep, leaves)
     request = session.wire.request() if must_wait else 0
     with session.wire.lock:
-        instruction = session.instruction()
+        instruction = session.instruction(names=[*roots, *(g for g in grads if g is not None), *(only or ())])
         instruction.location = _location(session)
         m = instruction.backward
         m.tensors.extend([t._id for t in roots])
@@ -66,7 +71,6 @@ def backward(tensors: Several, grad_tensors: Any = None, retain_graph: bool | No
         m.retain_graph, m.create_graph, m.request = keep, create_graph, request
         if only is not None:
             m.inputs.extend([t._id for t in only])
-    reached = walk.reached if only is None else {_node(t) for t in only}
     guess = create_graph or any(n.unsure for n in walk.reached)
     for node in reached:
         if node.leaf or node.retains or only is not None:
@@ -120,6 +124,8 @@ def grad(outputs: Several, inputs: Several, grad_outputs: Any = None, retain_gra
     must_wait = walk.must_wait or session.sync or bool(session.hooks) or any(n not in walk.reached for n in nodes)
     request = session.wire.request() if must_wait else 0
     keep = create_graph if retain_graph is None else retain_graph
+    if here.capture is not None:
+        here.capture.passed(session, walk.reached, not keep, None)
     node = Node((*walk.reached, *(_node(g) for g in grads if g is not None and g._grad_flag is not False)),
                 session.wire.sent, unsure=True) if create_graph else None  # fmt: skip
     results: list[Tensor | None] = [
@@ -127,7 +133,7 @@ def grad(outputs: Several, inputs: Several, grad_outputs: Any = None, retain_gra
         for t in ins
     ]
     with session.wire.lock:
-        instruction = session.instruction()
+        instruction = session.instruction(names=[*outs, *ins, *(g for g in grads if g is not None)])
         instruction.location = _location(session)
         m = instruction.grad
         m.outputs.extend([t._id for t in outs])
@@ -137,12 +143,16 @@ def grad(outputs: Several, inputs: Several, grad_outputs: Any = None, retain_gra
         m.results.extend([r._id for r in results if r is not None])
         m.retain_graph, m.create_graph, m.allow_unused, m.request = keep, create_graph, unused, request
     session.wire.relieve()
+    for r in results:
+        note(r)  # type: ignore[arg-type]
     for n in walk.reached:
         if n.retains:
             n.has_grad = n.unsure = True
             n.replaced += 1
     if request:
         defined = _wait(session, request).defined
+        if here.capture is not None:
+            here.capture.undefined |= {r._id for r, d in zip(results, defined, strict=True) if r is not None and not d}
         results = [r if d else None for r, d in zip(results, defined, strict=True)]
     if not keep:
         walk.free()

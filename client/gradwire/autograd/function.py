@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradwire import dispatch
+from gradwire.capture import forbid
 from gradwire.mirror import Node
 from gradwire.session import Session
 from gradwire.tensor import Tensor
@@ -134,6 +135,8 @@ class Function:
         """Run forward, and make the result part of the graph."""
         tensors = [a for a in args if isinstance(a, Tensor)]
         recorded = dispatch.mode.grad and any(t.requires_grad for t in tensors)
+        if recorded:
+            forbid(f"records the custom function {cls.__name__}", "call it outside")
         ctx = Context(cls, tuple(isinstance(a, Tensor) and a.requires_grad for a in args))
         before, dispatch.mode.grad = dispatch.mode.grad, False
         try:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gradwire import session as sessions
+from gradwire.capture import note
 from gradwire.dispatch import check_device, default_dtype, finish, ops
 from gradwire.export import export
 from gradwire.session import numpy_dtype
@@ -90,7 +91,7 @@ def tensor(
     with np.errstate(all="ignore"):
         array = array.astype(numpy_dtype(wanted.number), copy=False)
     s = spec(array.shape, wanted)
-    t = Tensor(session, session.put(array, s, requires_grad), s, requires_grad)
+    t = note(Tensor(session, session.put(array, s, requires_grad), s, requires_grad))
     if requires_grad:
         session.leaves[t._id] = t
     return t

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gradwire.capture import note
 from gradwire.dispatch import ops
 from gradwire.export import export
 from gradwire.functions.construct import _array as as_array
@@ -170,7 +171,7 @@ def _numbers(data: Any, session: Any) -> Tensor:
     if not array.size and dtype.category > 1:
         array, dtype = array.astype(np.int64), dtypes.int64
     s = spec(array.shape, dtype)
-    return Tensor(session, session.put(array, s, False), s)
+    return note(Tensor(session, session.put(array, s, False), s))
 
 
 def _takes(v: Any) -> int:

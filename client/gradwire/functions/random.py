@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
+from gradwire.capture import forbid
 from gradwire.dispatch import default_dtype, finish, ops
 from gradwire.export import export
 from gradwire.functions.shape import sizes
@@ -58,6 +59,7 @@ def _from(generator: Generator | None) -> tuple[int, int] | None:
     """What the next draw takes from a generator; None for the session's own."""
     if generator is None:
         return None
+    forbid("draws from a generator of its own", "draw from the session's")
     generator._draws += 1
     return generator._seed, generator._draws
 

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 from gradwire.autograd.grad_mode import enable_grad, no_grad
+from gradwire.capture import here
+from gradwire.capture.record import paused
 from gradwire.dispatch import ops
 from gradwire.tensor import Tensor, drop_gradients
 from gradwire_proto import dtypes
@@ -67,11 +69,14 @@ class Optimizer:
         if closure is not None:
             with enable_grad():
                 loss = closure()
+        if here.capture is not None:
+            here.capture.optimizer(self)
         with no_grad():
             for i, group in enumerate(self.param_groups):
                 params = group["params"]
                 names = self._buffers(group)
-                self._fill(i, params, names)
+                with paused():  # once, not each time
+                    self._fill(i, params, names)
                 state: dict[str, list[Tensor]] = defaultdict(list)
                 for name, _ in names:
                     state[name] = [self.state[p][name] for p in params]
@@ -92,6 +97,8 @@ class Optimizer:
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients, or with ``set_to_none=False`` overwrite them with zeros."""
+        if here.capture is not None:
+            here.capture.optimizer(self)
         if set_to_none:
             drop_gradients(p for group in self.param_groups for p in group["params"])
             return
