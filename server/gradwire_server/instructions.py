@@ -294,6 +294,8 @@ def _inspect(s: Session, m: pb.Inspect) -> None:
 
 
 def _seed(s: Session, m: pb.Seed) -> None:
+    if s.engine.trace is not None:
+        s.engine.trace.refuse("it restarts the random numbers")
     s.engine.rng = generator(s.engine.xp, m.seed)
 
 
