@@ -60,9 +60,12 @@ def stubs(tmp_path: Path) -> Path:
     return tmp_path
 
 
+STUBS = next(e for e in EXAMPLES if "gradwire_pb2" in e)
+
+
 @pytest.mark.parametrize(
     ("example", "says"),
-    [(next(e for e in EXAMPLES if "gradwire_pb2" in e), "(27.0, 12.0, 75.0)\n"), (PROGRAM, "10.0\n2.5\n0.625\n0.15625\n0.0390625\n")],
+    [(STUBS, "(27.0, 12.0, 75.0)\n"), (PROGRAM, "10.0\n2.5\n0.625\n0.15625\n0.0390625\n")],
     ids=["any language", "a program"],
 )
 def test_any_language(stubs: Path, address: str, example: str, says: str):
