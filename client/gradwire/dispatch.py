@@ -63,7 +63,7 @@ def _outside(f: FrameType) -> FrameType:
 class Known:
     """What calls have in common whose plain arguments are equal and whose tensors have equal specs."""
 
-    __slots__ = ("nbytes", "no_grad", "op", "plain", "recorded", "results", "several", "source", "targets")
+    __slots__ = ("nbytes", "no_grad", "op", "plain", "recorded", "results", "several", "source", "targets", "vain")
 
     def __init__(self, op: Op, values: list[Any], tensors: list[Tensor], results: tuple[Spec, ...]):
         self.op = op
@@ -74,6 +74,8 @@ class Known:
         self.results = results
         self.no_grad = not mode.grad
         self.recorded = mode.grad and op.differentiable
+        self.vain = op.name in VAIN and VAIN[op.name](values)
+        """Whether no gradient gets past it, although it is recorded: the server alone can tell whether any arrives."""
         self.several = op.returns_list or len(op.results) != 1
         at = {id(t): i for i, t in enumerate(tensors)}
         self.source = at[id(values[op.view_of])] if op.view_of is not None else -1
@@ -81,6 +83,10 @@ class Known:
         written = [t for i in op.writes for t in ([values[i]] if isinstance(values[i], Tensor) else values[i])]
         self.targets = [at[id(t)] for t in written]
         """Which tensors are written to."""
+
+
+VAIN: dict[str, Callable[[list[Any]], bool]] = {"linalg_vector_norm": lambda values: bool(values[1] == 0)}
+"""When an op's derivative is none."""
 
 
 def _plain(v: Any) -> Any:
@@ -154,6 +160,8 @@ def call(op: Op, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         for s in known.results:
             session.check_size(s)
     node, grad = _record(tensors, session) if known.recorded else (None, False)
+    if known.vain and node is not None:
+        node.unsure = True
     new_id = session.new_id
     results = [
         Tensor(session, new_id(), s, grad, node) if s.dtype.differentiable else Tensor(session, new_id(), s)

@@ -227,3 +227,12 @@ def test_refusals(run, text):
     with pytest.raises(RuntimeError) as e:
         run()
     assert str(e.value) == text
+
+
+@pytest.mark.parametrize("norm", [torch.norm, torch.linalg.norm, torch.linalg.vector_norm])
+def test_gradient_of_a_norm_that_counts_is_none(norm):
+    x = torch.tensor([1.0, 0.0], requires_grad=True)
+    (g,) = torch.autograd.grad(norm(x, 0), x, allow_unused=True)
+    assert g is None
+    norm(x, 0).backward()
+    assert x.grad is None

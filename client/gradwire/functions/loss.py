@@ -7,6 +7,7 @@ import warnings
 from typing import Any
 
 from gradwire.autograd.grad_mode import no_grad
+from gradwire.capture import here
 from gradwire.dispatch import ops
 from gradwire.export import export
 from gradwire.tensor import Tensor
@@ -245,8 +246,11 @@ def gaussian_nll_loss(input: Tensor, target: Tensor, var: Tensor | float, full: 
     """Minus the log-probability of normal numbers of given mean and variance."""
     if not isinstance(var, Tensor):
         var = ops.full(tuple(input.shape), var, dtype=input.dtype)
-    if bool((var < 0).any()):
-        raise ValueError("var has negative entry/entries")
+    negative = "var has negative entry/entries"
+    if here.capture is not None:
+        var = ops.require(var, ops.ge(var, 0), negative)
+    elif bool((var < 0).any()):
+        raise ValueError(negative)
     if var.shape != input.shape:
         if input.shape[:-1] == var.shape:
             var = var.unsqueeze(-1)

@@ -130,9 +130,9 @@ vjp("logsumexp", input=lambda g, result, input, input_spec, dim, keepdim:
 
 
 def norm_back(g: Any, result: Any, input: Any, input_spec: Spec, ord: float, dim: Any, keepdim: bool) -> Any:
-    g, norm = restore(g, input_spec, dim, keepdim), restore(result, input_spec, dim, keepdim)
     if ord == 0:
-        return F.expand(0 * g, input_spec.shape)  # it counts
+        return None  # it counts
+    g, norm = restore(g, input_spec, dim, keepdim), restore(result, input_spec, dim, keepdim)
     if ord == 1:
         return g * F.sgn(input)
     if ord == 2:
