@@ -12,7 +12,8 @@ from gradwire_engine.trace import Trace, Unplanned
 from gradwire_proto.v1 import gradwire_pb2 as pb
 from gradwire_server import ops
 from gradwire_server.errors import Poison, Poisoned
-from gradwire_server.ops import SERVER_IDS, Template, unknown_id
+from gradwire_server.errors import describe as description
+from gradwire_server.ops import SERVER_IDS, Template
 
 if TYPE_CHECKING:
     from gradwire_server.session import Session
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 
 MOST_PLANS = 4
 """Plans of one program: its tensors may come with gradients or without, requiring them or not."""
+
+
+MOST_ATTEMPTS = 2
+"""Before it is given up: a first call may change what tensors are like, once and for all."""
 
 
 class Step(NamedTuple):
@@ -48,8 +53,10 @@ class Program:
         self.recorded = True
         self.runs = 0
         self.plans: list[Plan] = []
+        self.attempts = 0
+        """How often there could be none."""
         self.unplanned = ""
-        """Why there is none, once that is known."""
+        """Why there was none."""
         if len(set(self.arguments)) < self.takes or 0 in self.arguments:
             raise ValueError("a program's arguments must be ids that differ, none of them 0")
         templates = {t.id: Template(s.engine, t) for t in m.templates}
@@ -59,26 +66,25 @@ class Program:
             raise MemoryError(f"a program holds at most {s.limits.max_instructions} instructions, got {self.weight}")
         s.engine.meter.check(m.ByteSize())
         self._storage = Storage(s.engine.meter, m.ByteSize())  # the instructions count as memory, too
-        self.kept = self._outside(s)
+        self.kept: dict[int, Tensor] = {}
+        """The session's tensors that it refers to, by id."""
+        self.spoilt: pb.Error | None = None
+        """What went wrong with them."""
+        self._take_in(s)
         self.drops = self._last_uses()
 
-    def _outside(self, s: Session) -> dict[int, Tensor | Poison]:
-        """The session's tensors that it refers to, by id."""
+    def _take_in(self, s: Session) -> None:
         inside = set(self.arguments)
-        kept = {}
         for uses, makes in [*((step.uses, step.makes) for step in self.steps), (self.results, ())]:
             for i in uses:
-                if i not in inside and i not in kept:
-                    if i not in s.tensors:
-                        raise unknown_id(i)
-                    kept[i] = s.tensors[i]
+                if i not in inside and i not in self.kept:
+                    self.kept[i] = s.tensor(i)
             for i in makes:
-                if i in inside or i in kept:
+                if i in inside or i in self.kept:
                     raise ValueError(f"tensor id {i} is made twice")
                 if not 0 < i < SERVER_IDS:
                     raise ValueError(f"tensor id {i} is out of range: clients choose from 1 to 2**63 - 1")
                 inside.add(i)
-        return kept
 
     def _last_uses(self) -> list[list[int]]:
         """After each step, the ids that nothing needs any more, so that memory is free as early as it can be."""
@@ -98,57 +104,56 @@ class Program:
         try:
             for i in results:
                 s.check_fresh(i)
-            given = [s.tensor(i) for i in ids]
-            for t in self.kept.values():
-                if type(t) is Poison:
-                    raise Poisoned(t.error)
+            tensors: list[Any] = [s.tensor(i) for i in ids]
+            if self.spoilt is not None:
+                raise Poisoned(self.spoilt)
         except Exception as e:
             s.poison(results, s.explain(e))
             return
         self.runs += 1
-        tensors: list[Any] = [*given, *self.kept.values()]
+        tensors += self.kept.values()
         for plan in self.plans:
             if plan.fits(tensors):
                 self._replay(s, plan, tensors, results)
                 return
-        self._trace(s, given, tensors, results)
+        self._trace(s, tensors, results)
 
     def _replay(self, s: Session, plan: Plan, tensors: list[Any], results: Sequence[int]) -> None:
         """Run it from a plan."""
-        line, phase, before = s.engine.line, s.engine.phase, s.brake.start()
-        s.engine.phase = "replay"
+        before = s.brake.start()
         try:
             made = plan.run(tensors)
         except Interrupted as e:
             cause = e.__cause__ or e
             s.engine.line = e.step.line
-            s.poison(results, s.explain(cause, e.step.case.base))
-            self._spoil(s, plan.written(tensors), s.explain(cause))
+            error = s.explain(cause, e.step.case.base)
+            s.poison(results, error)
+            self._spoil(s, plan.written(tensors), error)
             return
         except Exception as e:
             s.poison(results, s.explain(e))
             return
         finally:
             s.brake.stop(before, s.begun)
-            s.engine.line, s.engine.phase = line, phase
         for i, t in zip(results, made, strict=True):
             s.tensors[i] = t
 
-    def _trace(self, s: Session, given: list[Tensor], tensors: list[Any], results: Sequence[int]) -> None:
+    def _trace(self, s: Session, tensors: list[Any], results: Sequence[int]) -> None:
         """Run it instruction by instruction, and make a plan of it if it is of a kind that can have one."""
-        if self.unplanned or len(self.plans) >= MOST_PLANS:
+        given = tensors[: self.takes]
+        if self.attempts >= MOST_ATTEMPTS or len(self.plans) >= MOST_PLANS:
             self._interpret(s, given, results)
             return
         trace = Trace(s.engine, tensors)
         try:
             made = self._interpret(s, given, results)
-            if any(type(t) is not Tensor for t in made):
-                return  # something failed; the next call may not
-            self.plans.append(Plan(s.engine, trace, made))
-        except Unplanned as e:
-            self.unplanned = str(e)
-        except MemoryError as e:
-            self.unplanned = str(e)
+            if all(type(t) is Tensor for t in made):  # else something failed; the next call may not
+                self.plans.append(Plan(s.engine, trace, made))
+                self.unplanned = ""
+        except Exception as e:
+            # It was run all the same.
+            self.attempts += 1
+            self.unplanned = str(e) if isinstance(e, (Unplanned, MemoryError)) else description(e).message
         finally:
             s.engine.trace = None
 
@@ -205,9 +210,8 @@ class Program:
         """Have the memory of tensors that were there before be poison, also to the next call."""
         s.poison_memory(tensors, error)
         storages = {id(t.storage) for t in tensors}
-        for i, t in self.kept.items():
-            if type(t) is Tensor and id(t.storage) in storages:
-                self.kept[i] = Poison(error)
+        if any(id(t.storage) in storages for t in self.kept.values()):
+            self.spoilt = error
 
 
 def _steps(m: pb.Instruction, templates: dict[int, Template], most: int) -> Iterator[Step]:
