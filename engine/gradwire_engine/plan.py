@@ -173,7 +173,7 @@ class Plan:
 
     def _gradients_replaced(self) -> list[int]:
         """Tensors that get another gradient than the one there was, which is not looked at."""
-        used = {m for w in self.work for m in w.memories()}
+        used = {m for w in self.work for m in w.memories()} | {e.value.memory for e in self.outcome.exports}
         return [i for i, _ in self.outcome.grads if (v := self.gradients[i]) is not None and v.memory not in used]
 
     def _last_uses(self) -> dict[Step, list[Value]]:

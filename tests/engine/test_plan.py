@@ -101,6 +101,20 @@ def test_gradient_that_somebody_has_stays_as_it_was():
     np.testing.assert_array_equal(w.grad.array, 2 * before)
 
 
+def test_view_of_a_gradient_that_is_replaced():
+    def f(e, w, x):
+        g = e.call("detach", w.grad)
+        w.grad = e.call("clone", x)
+        return [g]
+
+    def make(e):
+        w, x = leaf(e, 3), leaf(e, 3, requires_grad=False, seed=1)
+        w.grad = e.wrap(np.ones(3))
+        return w, x
+
+    compare(f, make)
+
+
 @pytest.mark.parametrize("n", [3, 3000])
 def test_result_that_somebody_has_stays_as_it_was(n):
     e = Engine()
