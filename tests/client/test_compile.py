@@ -412,6 +412,18 @@ def test_hooks_that_come_later():
     assert x.grad.tolist() == [22, 22]
 
 
+def test_hooks_elsewhere_do_not_matter():
+    x, other = torch.ones(2, requires_grad=True), torch.ones(2, requires_grad=True)
+    handle = other.register_hook(lambda g: g * 5)
+    f, calls = counted(lambda x: (x * 2).sum().backward())
+    f = torch.compile(f)
+    for _ in range(3):
+        f(x)
+    assert x.grad.tolist() == [6, 6]
+    assert len(calls) == 1
+    handle.remove()
+
+
 def test_otherwise_it_is_streamed_and_says_so_once():
     f, calls = counted(lambda x: x * 2 if x.sum() > 0 else x)
     f = torch.compile(f, fullgraph=False)

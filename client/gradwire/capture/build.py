@@ -171,8 +171,9 @@ class _Mirror:
         self._guards()
         p.walks = list(self._walks())
         p.effects = tuple(self._effects())
+        p.reached = [self._place(o) for o in capture.outer.values()
+                     if any(n in reached for n in (o.node, self._leaf_node(o)) for reached, _, _ in capture.passes)]
         p.outer, p.parents = tuple(self.refs), frozenset(self.parents)
-        p.differentiates = bool(capture.passes)
         outside = {self.places[o.tensor._id] for o in capture.outer.values()
                    if o.arg is None and o.tensor._id in self.places}  # fmt: skip
         p.steady = (
