@@ -467,6 +467,25 @@ def test_what_is_kept_outside_is_an_error():
     assert [f(torch.ones(1)).item() for _ in range(2)] == [2, 2]
 
 
+def test_programs_have_a_size():
+    def f(x):
+        for _ in range(3000):
+            x = x + 1
+        return x
+
+    with torch.connect() as session:
+        x = torch.tensor(0.0)
+        g = torch.compile(f)
+        assert [made.item() for made in [g(x) for _ in range(50)]] == [3000] * 50  # more than a frame holds
+        session.limits.max_instructions_per_frame = 2999
+        with pytest.raises(RuntimeError, match="sends 3000 instructions, a program holds at most 2999"):
+            torch.compile(f)(x)
+        h = torch.compile(f, fullgraph=False)
+        with pytest.warns(UserWarning, match="sends 3000 instructions"):
+            h(x)
+        assert h(x).item() == 3000
+
+
 # ---- training ----
 
 MAKERS = [

@@ -12,7 +12,7 @@ from typing import Any
 
 from gradwire import session as sessions
 from gradwire.capture import here
-from gradwire.capture.build import Escaped, build, guard
+from gradwire.capture.build import Unfit, build, guard
 from gradwire.capture.key import aliases, describe, distinct, shown
 from gradwire.capture.plan import Plan, ask
 from gradwire.capture.program import Program
@@ -170,7 +170,7 @@ class Compiled:
         if error is None:
             try:
                 program = build(capture, tensors, made)
-            except Escaped as e:
+            except Unfit as e:
                 error = e
         if error is not None:
             self._give_up(error)
