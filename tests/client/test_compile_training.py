@@ -1,4 +1,4 @@
-"""gradwire.compile: whole training steps, captured and streamed: losses, parameters, gradients, and optimizers' state."""
+"""gradwire.compile: whole training steps, captured and streamed: losses, parameters, gradients, optimizers."""
 
 import numpy as np
 import pytest
