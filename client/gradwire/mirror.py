@@ -28,8 +28,8 @@ class Node:
         """Of a tensor that is no leaf: it keeps its gradient all the same."""
         self.replaced = 0
         """How often its gradient became another tensor, as under ``create_graph``."""
-        self.calls_back = False
-        """A hook or a custom function of the client's sits here."""
+        self.calls_back = 0
+        """How many hooks and custom functions of the client's sit here."""
         self.unsure = unsure
         """Made under ``create_graph``: the server alone knows what it leads to."""
 

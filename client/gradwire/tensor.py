@@ -544,7 +544,9 @@ class RemovableHandle:
             return None
 
         run.__name__ = getattr(hook, "__name__", type(hook).__name__)
-        t._own_node().calls_back = True
+        node = t._own_node()
+        node.calls_back += 1
+        self._leaf = node if node.leaf else None  # any other would keep the graph behind it
         with session.wire.lock:
             self.id = session.new_id()
             session.hooks[self.id] = run
@@ -553,6 +555,8 @@ class RemovableHandle:
 
     def remove(self) -> None:
         if self._session.hooks.pop(self.id, None) is not None and not self._session.closed:
+            if self._leaf is not None:
+                self._leaf.calls_back -= 1
             with self._session.wire.lock:
                 self._session.instruction().remove_hook.hook = self.id
 

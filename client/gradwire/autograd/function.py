@@ -196,7 +196,7 @@ def once_differentiable(f: Callable[..., Any]) -> Callable[..., Any]:
 def _record(cls: type, ctx: Context, args: Sequence[Any], tensors: list[Tensor], outputs: list[Tensor]) -> list[Tensor]:
     session = tensors[0]._session
     node = Node(tuple(t._own_node() for t in tensors if t.requires_grad), session.wire.sent)
-    node.calls_back = True
+    node.calls_back = 1
     skip = [i for i, o in enumerate(outputs) if any(o is n for n in ctx._non_differentiable)]
     results = []
     for i, o in enumerate(outputs):

@@ -21,8 +21,8 @@ KEPT = frozenset({"put", "backward", "grad", "require_grad", "set_gradient", "ge
 """Instructions that are part of programs. Others were refused when they were sent, or only ask."""
 
 
-class Escaped(RuntimeError):
-    """A tensor that was made inside is kept outside."""
+class Unfit(RuntimeError):
+    """What was captured makes no program: a tensor that was made inside is kept outside, or there is too much of it."""
 
 
 def build(capture: Capture, args: list[Tensor], result: Any) -> Program | None:
@@ -33,8 +33,7 @@ def build(capture: Capture, args: list[Tensor], result: Any) -> Program | None:
         result: what the function returned.
 
     Raises:
-        Escaped: a tensor that it made is still there, and not among the results.
-        RuntimeError: it is too large.
+        Unfit: a tensor that it made is still there, and not among the results; or it is too large.
     """
     session = capture.session
     found: list[Tensor] = []
@@ -49,7 +48,7 @@ def build(capture: Capture, args: list[Tensor], result: Any) -> Program | None:
     message, weight = _message(capture, distinct(args), made)
     most = session.limits.max_instructions_per_frame
     if weight > most:
-        raise RuntimeError(f"gradwire.compile: {capture.name}() sends {weight} instructions, a program holds {most}")
+        raise Unfit(f"gradwire.compile: {capture.name}() sends {weight} instructions, a program holds at most {most}")
     with session.wire.lock:
         message.id = session.programs.take(session.tell_dead)
         if not message.id:
@@ -82,7 +81,7 @@ def _check_escapes(capture: Capture, made: list[Tensor]) -> None:
         gc.collect()
         for t, where in _alive(capture, kept):
             places = capture.session.wire.told.where(where)
-            raise Escaped(
+            raise Unfit(
                 f"gradwire.compile: a tensor made at {places} inside {capture.name}() is kept outside of it, where the "
                 f"next call would not renew it: {t._spec}; return it, or update one in place"
             )
@@ -152,6 +151,8 @@ class _Mirror:
         self.places: dict[int, int] = {}
         """In ``refs``, by id."""
         self.parents: set[int] = set()
+        self.fetched = {s.get_gradient.result for s in capture.steps if isinstance(s, pb.Instruction)}
+        """Ids of what is the gradient of some tensor, too."""
         self.nodes = {id(n): o for o in capture.outer.values() for n in (o.node, self._leaf_node(o)) if n is not None}
 
     @staticmethod
@@ -171,8 +172,9 @@ class _Mirror:
         self._guards()
         p.walks = list(self._walks())
         p.effects = tuple(self._effects())
+        p.reached = [self._place(o) for o in capture.outer.values()
+                     if any(n in reached for n in (o.node, self._leaf_node(o)) for reached, _, _ in capture.passes)]
         p.outer, p.parents = tuple(self.refs), frozenset(self.parents)
-        p.differentiates = bool(capture.passes)
         outside = {self.places[o.tensor._id] for o in capture.outer.values()
                    if o.arg is None and o.tensor._id in self.places}  # fmt: skip
         p.steady = (
@@ -214,8 +216,7 @@ class _Mirror:
             i = next((i for i, x in enumerate(made) if x is t._base), None)
             o = self.capture.outer.get(t._base._id)
             base = i if i is not None else None if o is None else -1 - self._place(o)
-        fetched = any(isinstance(s, pb.Instruction) and s.get_gradient.result == t._id for s in self.capture.steps)
-        return Made(t._spec, self._past(t), storage, base, t._creation, fetched or shared is not None,
+        return Made(t._spec, self._past(t), storage, base, t._creation, t._id in self.fetched or shared is not None,
                     t._storage.version)  # fmt: skip
 
     def _past(self, t: Tensor) -> Past:
@@ -301,4 +302,4 @@ class _Mirror:
         return node.has_grad, was_set, node.replaced - o.replaced, node.unsure and not o.unsure
 
 
-__all__ = ["Escaped", "build", "guard"]
+__all__ = ["Unfit", "build", "guard"]

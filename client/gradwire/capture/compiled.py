@@ -12,7 +12,7 @@ from typing import Any
 
 from gradwire import session as sessions
 from gradwire.capture import here
-from gradwire.capture.build import Escaped, build, guard
+from gradwire.capture.build import Unfit, build, guard
 from gradwire.capture.key import aliases, describe, distinct, shown
 from gradwire.capture.plan import Plan, ask
 from gradwire.capture.program import Program
@@ -108,8 +108,8 @@ class Compiled:
         program = self._find(tuple(key), tensors)
         if program is None:
             return self._first(tuple(key), session, tensors, args, kwargs)
-        if (program.walks or program.differentiates) and not program.certain(tensors):
-            return self._stream(program, args, kwargs)
+        if (program.walks or program.reached) and not program.certain(tensors):
+            return self._stream(program, tensors, args, kwargs)
         ids = program.send(tensors, _outside(sys._getframe(1)))
         if ids is None:
             return self(*args, **kwargs)
@@ -136,9 +136,9 @@ class Compiled:
                 return p
         return None
 
-    def _stream(self, program: Program, args: Any, kwargs: dict[str, Any]) -> Any:
+    def _stream(self, program: Program, tensors: list[Tensor], args: Any, kwargs: dict[str, Any]) -> Any:
         """A call that must be streamed although there is a program for it."""
-        if program.session.hooks:
+        if program.calls_back(tensors):
             self._give_up(RuntimeError(
                 f"gradwire.compile: {self._name}() runs backward while hooks are registered, which run in Python; "
                 "remove them, or compile with fullgraph=False"
@@ -170,7 +170,7 @@ class Compiled:
         if error is None:
             try:
                 program = build(capture, tensors, made)
-            except Escaped as e:
+            except Unfit as e:
                 error = e
         if error is not None:
             self._give_up(error)

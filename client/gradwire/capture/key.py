@@ -109,18 +109,22 @@ def shown(v: Any) -> str:
 
 def take_apart(v: Any, found: list[Tensor]) -> Build:
     """How to make the same of other tensors; ``found`` gets those that are there, each once."""
+    return _take_apart(v, found, {})
+
+
+def _take_apart(v: Any, found: list[Tensor], at: dict[int, int]) -> Build:
     if isinstance(v, Tensor):
-        i = next((i for i, t in enumerate(found) if t is v), len(found))
+        i = at.setdefault(id(v), len(found))
         if i == len(found):
             found.append(v)
         return lambda ts: ts[i]
     kind = type(v)
     if kind is dict:
-        items = [(name, take_apart(x, found)) for name, x in v.items()]
+        items = [(name, _take_apart(x, found, at)) for name, x in v.items()]
         return lambda ts: {name: build(ts) for name, build in items}
     if not isinstance(v, (tuple, list)):
         return lambda ts: v
-    builds = [take_apart(x, found) for x in v]
+    builds = [_take_apart(x, found, at) for x in v]
     if kind is list:
         return lambda ts: [build(ts) for build in builds]
     if hasattr(kind, "_make"):

@@ -92,7 +92,8 @@ class Program:
         """Backward passes through the history of tensors from before: whether they free it, and add to leaves."""
         self.steady = False
         """What a call does to the mirror it does to tensors from outside alone, and the same each time."""
-        self.differentiates = False
+        self.reached: list[int] = []
+        """Tensors from before that its backward passes go through."""
         self.flags: list[tuple[weakref.ref[Tensor], bool | None, bool]] = []
         """What tensors from outside were like."""
         self.asked: list[tuple[int, bool]] = []
@@ -149,9 +150,15 @@ class Program:
                 return False
         return True
 
+    def calls_back(self, tensors: Sequence[Tensor]) -> bool:
+        """Whether a backward pass of it meets a hook by now."""
+        return bool(self.reached and self.session.hooks) and any(
+            t._node is not None and t._node.calls_back for t in self._resolve(tensors, self.reached)
+        )
+
     def certain(self, tensors: Sequence[Tensor]) -> bool:
         """Whether no backward pass of it can meet a graph that was used up, or code of the client's."""
-        if self.differentiates and self.session.hooks:
+        if self.calls_back(tensors):
             return False
         for places, _, _ in self.walks:
             roots = [t._own_node() for t in self._resolve(tensors, places)]

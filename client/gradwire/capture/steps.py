@@ -46,7 +46,7 @@ class Steps:
         if program is None or not self._alone or key != self._key or program.dropped:
             self.settle()
             program = self._compiled._find(tuple(key), tensors)
-        if program is None or not program.steady or program.session.hooks:
+        if program is None or not program.steady or program.calls_back(tensors):
             self._plain(args)
             return
         ids = program.send(tensors, self._f)
