@@ -202,16 +202,38 @@ BLOCK = 16384
 """Elements that stay in a core's cache while several passes go over them."""
 
 
-def in_blocks(xp: Any, f: Callable[..., Any], *arrays: Any) -> Any:
-    """``f`` of arrays element by element, on the CPU a block at a time: for functions that take many passes."""
+def in_blocks(xp: Any, f: Callable[..., Any], *arrays: Any, out: Any = None) -> Any:
+    """``f(*arrays, out)`` of arrays element by element, on the CPU a block at a time: for functions that take many
+    passes.
+
+    Args:
+        f: writes to ``out``, where it is given one, no earlier than it has read its arguments, for it may be one of
+            them.
+        out: dense, or None.
+    """
     first = arrays[0]
     if xp is not np or first.size <= BLOCK or any(a.shape != first.shape for a in arrays):
-        return f(*arrays)
-    out = np.empty(first.shape, first.dtype)
+        return f(*arrays, out)
+    if out is None:
+        out = np.empty(first.shape, first.dtype)
     flat, target = [a.reshape(-1) for a in arrays], out.reshape(-1)
     for i in range(0, first.size, BLOCK):
-        target[i : i + BLOCK] = f(*[a[i : i + BLOCK] for a in flat])
+        f(*[a[i : i + BLOCK] for a in flat], target[i : i + BLOCK])
     return out
+
+
+_AXPY = {np.dtype(c): getattr(scipy.linalg.blas, f"{b}axpy") for c, b in zip("fdFD", "sdcz", strict=True)}
+"""BLAS's function for each element type."""
+
+
+def add_scaled(xp: Any, target: Any, array: Any, scale: Any) -> None:
+    """``target += scale * array`` by BLAS where it can, which does it in one pass and keeps nothing in between."""
+    axpy = _AXPY.get(target.dtype) if xp is np and array.dtype is target.dtype else None
+    if axpy is None or array.shape != target.shape or not (array.flags.c_contiguous and target.flags.c_contiguous):
+        xp.add(target, xp.multiply(array, scale), out=target)
+    elif target.size:
+        _use_threads(False)  # SciPy brings a BLAS of its own: its threads would fight NumPy's for the cores
+        axpy(array.reshape(-1), target.reshape(-1), a=scale)
 
 
 def erf_of_root(xp: Any, x: Any) -> Any:

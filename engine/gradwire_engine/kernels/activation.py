@@ -94,19 +94,18 @@ def _inner(x: Any) -> Any:
 
 @kernel("gelu")
 def gelu(xp: Any, input: Any, approximate: str) -> Any:
-    def f(x: Any) -> Any:
+    def f(x: Any, out: Any) -> Any:
         y = erf_of_root(xp, x) if approximate == "none" else xp.tanh(_inner(x))
         y += 1
         y *= x
-        y *= 0.5
-        return y
+        return xp.multiply(y, 0.5, out=out)
 
     return in_blocks(xp, f, wide(xp, input))
 
 
 @kernel("gelu_backward")
 def gelu_backward(xp: Any, grad: Any, input: Any, approximate: str) -> Any:
-    def f(x: Any, g: Any) -> Any:
+    def f(x: Any, g: Any, out: Any) -> Any:
         slope = x * x
         if approximate == "none":
             y = erf_of_root(xp, x)
@@ -122,7 +121,7 @@ def gelu_backward(xp: Any, grad: Any, input: Any, approximate: str) -> Any:
         y += 1
         y += slope
         y *= 0.5
-        return y * g
+        return xp.multiply(y, g, out=out)
 
     return in_blocks(xp, f, wide(xp, input), grad)
 
