@@ -120,6 +120,13 @@ def add_at(xp: Any, target: Any, index: Any, values: Any) -> None:
         cupyx.scatter_add(target, index, values)
 
 
+def looked_up(xp: Any, table: Any, index: Any, out: Any = None) -> Any:
+    """``table[index]`` of a line, for indices that are known to be in it: NumPy takes half the time unchecked."""
+    if xp is np:
+        return np.take(table, index, out=out, mode="clip")
+    return filled(out, table[index])
+
+
 def maximum_at(xp: Any, target: Any, index: Any, values: Any) -> None:
     """``target[index] = maximum(target[index], values)`` where an index may come several times."""
     if xp is np:

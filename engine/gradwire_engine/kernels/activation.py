@@ -20,17 +20,20 @@ def kept(xp: Any, x: Any, mask: Any) -> Any:
     return x * mask if x.dtype.kind == "c" else _masked(xp, x, -mask.view(xp.int8))
 
 
-def without(xp: Any, x: Any, mask: Any) -> Any:
+def without(xp: Any, x: Any, mask: Any, out: Any = None) -> Any:
     """``x``, but 0 where the mask holds."""
-    return x * ~mask if x.dtype.kind == "c" else _masked(xp, x, mask.view(xp.int8) - 1)
+    return xp.multiply(x, ~mask, out=out) if x.dtype.kind == "c" else _masked(xp, x, mask.view(xp.int8) - 1, out)
 
 
-def _masked(xp: Any, x: Any, ones: Any) -> Any:
+def _masked(xp: Any, x: Any, ones: Any, out: Any = None) -> Any:
     """``x`` where ``ones`` is -1, which has all bits set, else 0. Its bytes grow to the size of ``x`` but here."""
     bits = BITS[x.itemsize]
     made = ones.astype(bits)
-    made = xp.bitwise_and(x.view(bits), made, out=made if made.ndim and made.shape == x.shape else None)
-    return made.view(x.dtype)
+    if out is not None:
+        out = out.view(bits)
+    elif made.ndim and made.shape == x.shape:
+        out = made
+    return xp.bitwise_and(x.view(bits), made, out=out).view(x.dtype)
 
 
 BITS = {d.itemsize: NUMPY_DTYPE[d] for d in (dtypes.int16, dtypes.int32, dtypes.int64)}
@@ -44,7 +47,8 @@ def rectified(xp: Any, x: Any, slope: Any) -> Any:
 
 kernel("relu", lambda xp, input, out=None: xp.maximum(input, 0, out=out))
 kernel("threshold", lambda xp, input, threshold, value: xp.where(input <= threshold, input.dtype.type(value), input))
-kernel("threshold_backward", lambda xp, grad, input, threshold: without(xp, grad, input <= threshold))
+kernel("threshold_backward", lambda xp, grad, input, threshold, out=None: in_blocks(
+       xp, lambda g, x, out: without(xp, g, x <= threshold, out), grad, input, out=out))  # fmt: skip
 kernel("leaky_relu", lambda xp, input, negative_slope: rectified(xp, input, negative_slope))
 kernel("leaky_relu_backward", lambda xp, grad, input, negative_slope:
        kept(xp, grad, input > 0) + without(xp, grad, input > 0) * negative_slope)  # fmt: skip
