@@ -47,8 +47,8 @@ def rectified(xp: Any, x: Any, slope: Any) -> Any:
 
 kernel("relu", lambda xp, input, out=None: xp.maximum(input, 0, out=out))
 kernel("threshold", lambda xp, input, threshold, value: xp.where(input <= threshold, input.dtype.type(value), input))
-kernel("threshold_backward", lambda xp, grad, input, threshold, out=None: in_blocks(
-       xp, lambda g, x, out: without(xp, g, x <= threshold, out), grad, input, out=out))  # fmt: skip
+kernel("threshold_backward", lambda xp, grad, input, threshold, out=None:
+       without(xp, grad, input <= threshold, out))  # fmt: skip
 kernel("leaky_relu", lambda xp, input, negative_slope: rectified(xp, input, negative_slope))
 kernel("leaky_relu_backward", lambda xp, grad, input, negative_slope:
        kept(xp, grad, input > 0) + without(xp, grad, input > 0) * negative_slope)  # fmt: skip

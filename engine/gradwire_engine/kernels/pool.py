@@ -23,7 +23,8 @@ def _largest(xp: Any, pieces: Iterable[Any], first: Any = 0, most: int = 2**16, 
         first: the number where nothing is larger than the first piece.
         most: as many pieces as there may be.
     """
-    best = number = None
+    best: Any = None
+    number: Any = None
     for i, values in enumerate(pieces):
         if best is None:
             best = xp.empty(values.shape, values.dtype) if out is None else out
