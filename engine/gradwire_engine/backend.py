@@ -228,8 +228,8 @@ def library(device: str) -> Any:
     return cupy
 
 
-# atanh(erf(x / sqrt(2))) / x as a polynomial in x ** 2, fitted where it matters: erf is right to 1.3e-7.
-_ERF = (0.797884941, 0.0363330844, -3.25947482e-05, -5.5306315e-05, 3.96477278e-06, -1.32266246e-07, 1.75627642e-09)
+# log(p / (1 - p)) / x, where p = ndtr(x), as a polynomial in x ** 2, fitted where it matters: x p is right to 7e-8.
+_LOGIT = (1.59576899, 0.0726678216, -6.5908371e-05, -0.000110556268, 7.94628199e-06, -2.67297283e-07, 3.61880767e-09)
 BLOCK = 16384
 """Elements that stay in a core's cache while several passes go over them."""
 
@@ -248,6 +248,8 @@ def in_blocks(xp: Any, f: Callable[..., Any], *arrays: Any, out: Any = None) -> 
         return f(*arrays, out)
     if out is None:
         out = np.empty(first.shape, first.dtype)
+    elif out.dtype != first.dtype:
+        return filled(out, in_blocks(xp, f, *arrays))
     flat, target = [a.reshape(-1) for a in arrays], out.reshape(-1)
     for i in range(0, first.size, BLOCK):
         f(*[a[i : i + BLOCK] for a in flat], target[i : i + BLOCK])
@@ -268,18 +270,21 @@ def add_scaled(xp: Any, target: Any, array: Any, scale: Any) -> None:
         axpy(array.reshape(-1), target.reshape(-1), a=scale)
 
 
-def erf_of_root(xp: Any, x: Any) -> Any:
-    """``erf(x / sqrt(2))`` in a new array. SciPy takes four times as long in single precision as a polynomial."""
+def normal_odds(xp: Any, x: Any) -> Any:
+    """``(1 - p) / p`` in a new array, where p is what the normal distribution has below ``x``.
+
+    SciPy takes ten times as long in single precision as a polynomial.
+    """
     if xp is not np or x.dtype != np.float32:
-        return special(xp).erf(x * 0.5**0.5)
-    square = np.minimum(x * x, np.float32(32))
-    made = square * np.float32(_ERF[-1])
-    for c in _ERF[-2:0:-1]:
-        made += np.float32(c)
+        return special(xp).ndtr(-x) / special(xp).ndtr(x)
+    square = x * x
+    made = square * np.float32(-_LOGIT[-1])
+    for c in _LOGIT[-2:0:-1]:
+        made -= np.float32(c)
         made *= square
-    made += np.float32(_ERF[0])
+    made -= np.float32(_LOGIT[0])
     made *= x
-    return np.tanh(made)
+    return np.exp(made, out=made) if made.ndim else np.exp(made)
 
 
 def generator(xp: Any, seed: int | list[int]) -> Any:

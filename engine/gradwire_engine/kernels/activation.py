@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gradwire_engine.backend import NUMPY_DTYPE, erf_of_root, in_blocks
+from gradwire_engine.backend import NUMPY_DTYPE, in_blocks, normal_odds
 from gradwire_engine.registry import kernel
 from gradwire_proto import dtypes
 
@@ -86,48 +86,53 @@ def mish(xp: Any, input: Any) -> Any:
     return input * xp.tanh(softplus(xp, input))
 
 
-def _inner(x: Any) -> Any:
-    """What gelu's approximation takes the tanh of."""
-    y = x * x
-    y *= 0.044715
-    y += 1
-    y *= x
-    y *= math.sqrt(2 / math.pi)
-    return y
+GELU_TANH = 0.044715
+"""The cubic term in gelu's approximation."""
+
+
+def _gelu(xp: Any, x: Any, approximate: str, out: Any) -> Any:
+    if approximate == "none":
+        odds = normal_odds(xp, x)
+    else:  # (1 + tanh(y)) / 2 is 1 / (1 + exp(-2 y))
+        odds = x * x
+        odds *= -2 * math.sqrt(2 / math.pi) * GELU_TANH
+        odds += -2 * math.sqrt(2 / math.pi)
+        odds *= x
+        odds = xp.exp(odds)
+    odds += 1
+    return xp.divide(x, odds, out=out)
 
 
 @kernel("gelu")
-def gelu(xp: Any, input: Any, approximate: str) -> Any:
-    def f(x: Any, out: Any) -> Any:
-        y = erf_of_root(xp, x) if approximate == "none" else xp.tanh(_inner(x))
-        y += 1
-        y *= x
-        return xp.multiply(y, 0.5, out=out)
-
-    return in_blocks(xp, f, wide(xp, input))
+def gelu(xp: Any, input: Any, approximate: str, out: Any = None) -> Any:
+    return in_blocks(xp, lambda x, out: _gelu(xp, x, approximate, out), wide(xp, input), out=out)
 
 
 @kernel("gelu_backward")
-def gelu_backward(xp: Any, grad: Any, input: Any, approximate: str) -> Any:
-    def f(x: Any, g: Any, out: Any) -> Any:
+def gelu_backward(xp: Any, grad: Any, input: Any, output: Any, approximate: str, out: Any = None) -> Any:
+    """With p the part of the input that gelu let through, p + x p'; p' is the normal density, or that of a logistic
+    distribution of the polynomial in x, for which it is p (1 - p) times twice the derivative of that."""
+
+    def f(g: Any, x: Any, y: Any, out: Any) -> Any:
+        part = xp.asarray(y / x)
+        xp.copyto(part, 0.5, where=x == 0)
         slope = x * x
         if approximate == "none":
-            y = erf_of_root(xp, x)
             slope *= -0.5
             slope = xp.exp(slope)
+            slope *= 1 / math.sqrt(2 * math.pi)
         else:
-            y = xp.tanh(_inner(x))
-            slope *= 3 * 0.044715
-            slope += 1
-            slope *= 1 - y * y
+            slope *= 2 * math.sqrt(2 / math.pi) * 3 * GELU_TANH
+            slope += 2 * math.sqrt(2 / math.pi)
+            slope *= part * (1 - part)
         slope *= x
-        slope *= math.sqrt(2 / math.pi)
-        y += 1
-        y += slope
-        y *= 0.5
-        return xp.multiply(y, g, out=out)
+        slope += part
+        return xp.multiply(slope, g, out=out)
 
-    return in_blocks(xp, f, wide(xp, input), grad)
+    if input.dtype.itemsize == 2:
+        input = wide(xp, input)
+        output = _gelu(xp, input, approximate, None)  # that which was rounded would tell little
+    return in_blocks(xp, f, wide(xp, grad), input, output, out=out)
 
 
 def along(x: Any, dim: int) -> Any:
