@@ -110,6 +110,16 @@ def filled(out: Any, made: Any) -> Any:
     return out
 
 
+def room(xp: Any, out: Any, shape: tuple[int, ...], dtype: Any) -> Any:
+    """Where a kernel may write a result in this shape and type: in ``out``, or in a new array if that is of another."""
+    return xp.empty(shape, dtype) if out is None or out.dtype != dtype else out.reshape(shape)
+
+
+def handed(out: Any, made: Any, shape: tuple[int, ...]) -> Any:
+    """What was written to the :func:`room` that was made for it, in the shape of the result."""
+    return out if out is not None and out.dtype == made.dtype else filled(out, made.reshape(shape))
+
+
 def add_at(xp: Any, target: Any, index: Any, values: Any) -> None:
     """``target[index] += values`` where an index may come several times."""
     if xp is np:
