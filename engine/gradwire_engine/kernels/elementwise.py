@@ -89,7 +89,9 @@ def round(xp: Any, input: Any, decimals: int, out: Any = None) -> Any:
     if not decimals:
         return xp.rint(input, out=out)
     scale = 10.0 ** abs(decimals)
-    return xp.rint(input * scale) / scale if decimals > 0 else xp.rint(input / scale) * scale
+    if decimals > 0:
+        return xp.true_divide(xp.rint(input * scale), scale, out=out)
+    return xp.multiply(xp.rint(input / scale), scale, out=out)
 
 
 @kernel("sgn")
@@ -132,7 +134,7 @@ def logaddexp(xp: Any, input: Any, other: Any, out: Any = None) -> Any:
         return xp.logaddexp(input, other, out=out)
     less = input.real < other.real
     low, high = xp.where(less, input, other), xp.where(less, other, input)
-    return high + xp.log1p(xp.exp(low - high))
+    return xp.add(high, xp.log1p(xp.exp(low - high)), out=out)
 
 
 def join(xp: Any, real: Any, imag: Any) -> Any:
