@@ -251,14 +251,14 @@ def in_blocks(xp: Any, f: Callable[..., Any], *arrays: Any, out: Any = None) -> 
     Args:
         f: writes to ``out``, where it is given one, no earlier than it has read its arguments, for it may be one of
             them.
-        out: dense, or None.
+        out: of the arrays' shape, or None.
     """
     first = arrays[0]
     if xp is not np or first.size <= BLOCK or any(a.shape != first.shape for a in arrays):
         return f(*arrays, out)
     if out is None:
         out = np.empty(first.shape, first.dtype)
-    elif out.dtype != first.dtype:
+    elif out.dtype != first.dtype or not out.flags.c_contiguous:
         return filled(out, in_blocks(xp, f, *arrays))
     flat, target = [a.reshape(-1) for a in arrays], out.reshape(-1)
     for i in range(0, first.size, BLOCK):

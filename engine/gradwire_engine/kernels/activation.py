@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gradwire_engine.backend import NUMPY_DTYPE, in_blocks, normal_odds
+from gradwire_engine.backend import NUMPY_DTYPE, filled, in_blocks, normal_odds
 from gradwire_engine.registry import kernel
 from gradwire_proto import dtypes
 
@@ -148,31 +148,30 @@ def _below_max(xp: Any, input: Any, dim: int, dtype: Any) -> Any:
 
 
 @kernel("softmax")
-def softmax(xp: Any, input: Any, dim: int, dtype: Any = None) -> Any:
+def softmax(xp: Any, input: Any, dim: int, dtype: Any = None, out: Any = None) -> Any:
     y = _below_max(xp, input, dim, dtype)
     y = xp.exp(y, out=y)
     y /= xp.sum(y, axis=along(y, dim), keepdims=True)
-    return y
+    return filled(out, y)
 
 
 @kernel("softmax_backward")
-def softmax_backward(xp: Any, grad: Any, output: Any, dim: int) -> Any:
+def softmax_backward(xp: Any, grad: Any, output: Any, dim: int, out: Any = None) -> Any:
     y = xp.asarray(grad * output)
     total = xp.sum(y, axis=along(y, dim), keepdims=True)
     y = xp.subtract(grad, total, out=y)
-    y *= output
-    return y
+    return xp.multiply(y, output, out=y if out is None else out)
 
 
 @kernel("log_softmax")
-def log_softmax(xp: Any, input: Any, dim: int, dtype: Any = None) -> Any:
+def log_softmax(xp: Any, input: Any, dim: int, dtype: Any = None, out: Any = None) -> Any:
     y = _below_max(xp, input, dim, dtype)
     y -= xp.log(xp.sum(xp.exp(y), axis=along(y, dim), keepdims=True))
-    return y
+    return filled(out, y)
 
 
 @kernel("log_softmax_backward")
-def log_softmax_backward(xp: Any, grad: Any, output: Any, dim: int) -> Any:
+def log_softmax_backward(xp: Any, grad: Any, output: Any, dim: int, out: Any = None) -> Any:
     y = xp.exp(output)
     y *= xp.sum(grad, axis=along(grad, dim), keepdims=True)
-    return grad - y
+    return xp.subtract(grad, y, out=out)

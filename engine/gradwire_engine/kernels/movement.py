@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradwire_engine.backend import NUMPY_DTYPE
+from gradwire_engine.backend import NUMPY_DTYPE, filled
 from gradwire_engine.registry import kernel
 
-kernel("clone", lambda xp, input: input.copy(order="C"))
+kernel("clone", lambda xp, input, out=None: input.copy(order="C") if out is None else filled(out, input))
 kernel("detach", lambda xp, input: input)
 
 
