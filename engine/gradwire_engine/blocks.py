@@ -170,8 +170,8 @@ def _blockable(s: Step, late: set[Memory]) -> bool:
     case = s.case
     out = s.outs[0] if s.outs else None
     if (
-        out is None or not case.base.pointwise or not case.kernel.out or case.asks or case.lists
-        or (not case.clean if s.kind == "make" else s.kind != "write" or not writable(s))
+        out is None or len(s.outs) > 1 or not case.base.pointwise or not case.kernel.out or case.asks or case.lists
+        or (not case.dense if s.kind == "make" else s.kind != "write" or not writable(s))
         or out.spec.numel < 2 * BLOCK or not out.spec.contiguous
     ):  # fmt: skip
         return False

@@ -39,8 +39,8 @@ class Case:
     """
 
     __slots__ = (
-        "apart", "args", "asks", "base", "carrying", "clean", "holes", "in_specs", "kernel", "kwargs", "lists", "made",
-        "need", "op", "results", "savings", "spans", "specs", "tensors", "times",
+        "apart", "args", "asks", "base", "carrying", "clean", "dense", "holes", "in_specs", "kernel", "kwargs", "lists",
+        "made", "need", "op", "results", "savings", "spans", "specs", "tensors", "times",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, op: Op, specs: Sequence[Any]):
@@ -77,8 +77,10 @@ class Case:
         self.need = inferred.nbytes
         """Bytes to be had before the kernel runs."""
         self.savings: dict[int, Saving] = {}
+        self.dense = False
+        """Whether the kernel's results were found to be as promised: dense, of their own memory, of their types."""
         self.clean = False
-        """Whether the kernel's one result was found to be as promised: dense, of its own memory, of its type."""
+        """Whether it is one, too."""
         self.times = engine.timer(self.base.name, "forward")
         self._lay_out(engine, inferred.compute)
 

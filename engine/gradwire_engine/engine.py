@@ -194,20 +194,22 @@ class Engine:
         if type(made) not in (tuple, list):
             made = (made,)
         results = []
-        clean = len(case.made) == 1 and not case.lists
+        dense = True
+        given = [x for a in args for x in (a if type(a) is list else (a,))] if case.lists else args
         for a, s in zip(made, case.made, strict=False):
             if type(a) is not self._ndarray:
                 a = self.xp.asarray(a)
             want = NUMPY_DTYPE[s.dtype]
             if a.dtype is not want and a.dtype != want:
-                a, clean = a.astype(want), False
+                a, dense = a.astype(want), False
             # A result that is not dense, or is a window on other memory, would break what specs promise.
-            if not a.flags.c_contiguous or _shares(a, args):
-                a, clean = a.copy(order="C"), False
+            if not a.flags.c_contiguous or _shares(a, given):
+                a, dense = a.copy(order="C"), False
             if a.shape != s.shape:
                 raise RuntimeError(f"{case.op.name}: the kernel made shape {a.shape}, its meta rule said {s.shape}")
             results.append(a)
-        case.clean = clean
+        case.dense = dense
+        case.clean = dense and len(results) == 1 and not case.lists
         return results
 
     def _views(self, case: Case, values: list[Any]) -> list[Tensor]:

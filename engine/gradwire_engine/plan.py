@@ -251,7 +251,12 @@ class Plan:
             return partial(Plan._run_late, weakref.proxy(self), w)  # not the plan: it would hold itself
         if w.kind == "update":
             return partial(w.case.kernel.run, self.engine.xp, *self._args(w), **self._kwargs(w))
-        return bound(self.engine.xp, w, self._args(w), self.arrays[w.outs[0]])
+        return bound(self.engine.xp, w, self._args(w), self._out(w))
+
+    def _out(self, step: Step) -> Any:
+        """Where a kernel is to write."""
+        out = [self.arrays[v] for v in step.outs]
+        return out[0] if len(out) == 1 else tuple(out)
 
     def _run_late(self, step: Step) -> None:
         """Run a kernel on arrays that are not the same each time, or one that has to make its results."""
@@ -260,7 +265,7 @@ class Plan:
         else:
             args, kwargs, case = self._args(step), self._kwargs(step), step.case
             if step.kind == "make" and step.outs[0].memory not in self.late:
-                kwargs["out"] = self.arrays[step.outs[0]]
+                kwargs["out"] = self._out(step)
             made = case.kernel.run(self.engine.xp, *args, **kwargs)
             if step.kind == "write":
                 self.arrays[step.outs[0]][...] = self.engine.tidy(case, made, args)[0]
@@ -390,8 +395,8 @@ def _sharing(numbered: Sequence[Value | None]) -> list[int | None]:
 
 
 def _bindable(step: Step) -> bool:
-    """Whether the kernel can make its result where it is told to."""
-    return step.case.kernel.out and step.case.clean and len(step.outs) == 1
+    """Whether the kernel can make its results where it is told to."""
+    return step.case.kernel.out and step.case.dense
 
 
 def _heir(w: Step | Block, m: Memory, ending: list[Memory]) -> Memory | None:

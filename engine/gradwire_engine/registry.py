@@ -5,9 +5,10 @@
                  other=lambda g, result, other: g * other / result)
 
 **A kernel** is called with the array namespace and the arguments in signature order: tensors as arrays (cast to the
-type in which the op computes), the rest as they are. It may ask by name for ``out`` (write there), ``spec`` (the
-result's :class:`Spec`, or a tuple of them), ``rng`` (the session's generator) and ``grads`` (of the tensors in the
-first argument, a list: their ``.grad`` as arrays, None where there is none).
+type in which the op computes), the rest as they are. It may ask by name for ``spec`` (the result's :class:`Spec`, or a
+tuple of them), ``rng`` (the session's generator), ``grads`` (of the tensors in the first argument, a list: their
+``.grad`` as arrays, None where there is none) and ``out`` (write there: an array of the result's shape and type or, of
+several results, a tuple of them; dense and apart from the arguments, but for element-wise ops, whose out may be one).
 
 **A derivative** is a formula for each tensor argument; its parameters' names say what it needs, and only that is
 saved: ``g`` (gradient of the result; for ops with several ``gs``, the list of them, zeros where none came, or

@@ -57,6 +57,7 @@ CASES = [
     case("rms_norm", IMAGE, (4, 3), None, 0.1, **FIRST, ref=rms_norm, label="plain"),
     case("group_norm", IMAGE, 2, W, B, **FIRST, ref=group_norm),
     case("group_norm", rand(2, 4, 2, 2), 4, **FIRST, ref=group_norm, label="plain"),
+    case("group_norm", rand(2, 4, 4), 4, W, B, **FIRST, ref=group_norm, label="square"),
     case("batch_norm", X, W, B, **FIRST, ref=batch_norm),
     case("batch_norm", IMAGE, None, B, 0.1, **FIRST, ref=batch_norm, label="3-d"),
     case("batch_norm", rand(2, 4, 2, 2), W, **FIRST, ref=batch_norm, label="4-d"),

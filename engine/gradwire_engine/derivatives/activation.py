@@ -61,9 +61,10 @@ def gelu_second(g: Any, grad: Any, input: Any, approximate: str) -> Any:
 vjp("elu", input=elu)
 vjp("silu", input=silu)
 vjp("mish", input=mish)
-vjp("gelu", input=lambda g, input, approximate: F.gelu_backward(g, input, approximate=approximate))
-vjp("gelu_backward", grad=lambda g, input, approximate: F.gelu_backward(g, input, approximate=approximate),
-                     input=gelu_second)  # fmt: skip
+vjp("gelu", input=lambda g, input, result, approximate: F.gelu_backward(g, input, result, approximate=approximate))
+vjp("gelu_backward",
+    grad=lambda g, input, output, approximate: F.gelu_backward(g, input, output, approximate=approximate),
+    input=gelu_second)  # fmt: skip
 
 
 def softmax_output(g: Any, grad: Any, output: Any, dim: int) -> Any:

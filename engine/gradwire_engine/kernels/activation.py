@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gradwire_engine.backend import NUMPY_DTYPE, erf_of_root, in_blocks
+from gradwire_engine.backend import NUMPY_DTYPE, filled, in_blocks, normal_odds
 from gradwire_engine.registry import kernel
 from gradwire_proto import dtypes
 
@@ -20,17 +20,20 @@ def kept(xp: Any, x: Any, mask: Any) -> Any:
     return x * mask if x.dtype.kind == "c" else _masked(xp, x, -mask.view(xp.int8))
 
 
-def without(xp: Any, x: Any, mask: Any) -> Any:
+def without(xp: Any, x: Any, mask: Any, out: Any = None) -> Any:
     """``x``, but 0 where the mask holds."""
-    return x * ~mask if x.dtype.kind == "c" else _masked(xp, x, mask.view(xp.int8) - 1)
+    return xp.multiply(x, ~mask, out=out) if x.dtype.kind == "c" else _masked(xp, x, mask.view(xp.int8) - 1, out)
 
 
-def _masked(xp: Any, x: Any, ones: Any) -> Any:
+def _masked(xp: Any, x: Any, ones: Any, out: Any = None) -> Any:
     """``x`` where ``ones`` is -1, which has all bits set, else 0. Its bytes grow to the size of ``x`` but here."""
     bits = BITS[x.itemsize]
     made = ones.astype(bits)
-    made = xp.bitwise_and(x.view(bits), made, out=made if made.ndim and made.shape == x.shape else None)
-    return made.view(x.dtype)
+    if out is not None:
+        out = out.view(bits)
+    elif made.ndim and made.shape == x.shape:
+        out = made
+    return xp.bitwise_and(x.view(bits), made, out=out).view(x.dtype)
 
 
 BITS = {d.itemsize: NUMPY_DTYPE[d] for d in (dtypes.int16, dtypes.int32, dtypes.int64)}
@@ -44,7 +47,8 @@ def rectified(xp: Any, x: Any, slope: Any) -> Any:
 
 kernel("relu", lambda xp, input, out=None: xp.maximum(input, 0, out=out))
 kernel("threshold", lambda xp, input, threshold, value: xp.where(input <= threshold, input.dtype.type(value), input))
-kernel("threshold_backward", lambda xp, grad, input, threshold: without(xp, grad, input <= threshold))
+kernel("threshold_backward", lambda xp, grad, input, threshold, out=None:
+       without(xp, grad, input <= threshold, out))  # fmt: skip
 kernel("leaky_relu", lambda xp, input, negative_slope: rectified(xp, input, negative_slope))
 kernel("leaky_relu_backward", lambda xp, grad, input, negative_slope:
        kept(xp, grad, input > 0) + without(xp, grad, input > 0) * negative_slope)  # fmt: skip
@@ -82,49 +86,53 @@ def mish(xp: Any, input: Any) -> Any:
     return input * xp.tanh(softplus(xp, input))
 
 
-def _inner(x: Any) -> Any:
-    """What gelu's approximation takes the tanh of."""
-    y = x * x
-    y *= 0.044715
-    y += 1
-    y *= x
-    y *= math.sqrt(2 / math.pi)
-    return y
+GELU_TANH = 0.044715
+"""The cubic term in gelu's approximation."""
+
+
+def _gelu(xp: Any, x: Any, approximate: str, out: Any) -> Any:
+    if approximate == "none":
+        odds = normal_odds(xp, x)
+    else:  # (1 + tanh(y)) / 2 is 1 / (1 + exp(-2 y))
+        odds = x * x
+        odds *= -2 * math.sqrt(2 / math.pi) * GELU_TANH
+        odds += -2 * math.sqrt(2 / math.pi)
+        odds *= x
+        odds = xp.exp(odds)
+    odds += 1
+    return xp.divide(x, odds, out=out)
 
 
 @kernel("gelu")
-def gelu(xp: Any, input: Any, approximate: str) -> Any:
-    def f(x: Any) -> Any:
-        y = erf_of_root(xp, x) if approximate == "none" else xp.tanh(_inner(x))
-        y += 1
-        y *= x
-        y *= 0.5
-        return y
-
-    return in_blocks(xp, f, wide(xp, input))
+def gelu(xp: Any, input: Any, approximate: str, out: Any = None) -> Any:
+    return in_blocks(xp, lambda x, out: _gelu(xp, x, approximate, out), wide(xp, input), out=out)
 
 
 @kernel("gelu_backward")
-def gelu_backward(xp: Any, grad: Any, input: Any, approximate: str) -> Any:
-    def f(x: Any, g: Any) -> Any:
+def gelu_backward(xp: Any, grad: Any, input: Any, output: Any, approximate: str, out: Any = None) -> Any:
+    """With p the part of the input that gelu let through, p + x p'; p' is the normal density, or that of a logistic
+    distribution of the polynomial in x, for which it is p (1 - p) times twice the derivative of that."""
+
+    def f(g: Any, x: Any, y: Any, out: Any) -> Any:
+        part = xp.asarray(y / x)
+        xp.copyto(part, 0.5, where=x == 0)
         slope = x * x
         if approximate == "none":
-            y = erf_of_root(xp, x)
             slope *= -0.5
             slope = xp.exp(slope)
+            slope *= 1 / math.sqrt(2 * math.pi)
         else:
-            y = xp.tanh(_inner(x))
-            slope *= 3 * 0.044715
-            slope += 1
-            slope *= 1 - y * y
+            slope *= 2 * math.sqrt(2 / math.pi) * 3 * GELU_TANH
+            slope += 2 * math.sqrt(2 / math.pi)
+            slope *= part * (1 - part)
         slope *= x
-        slope *= math.sqrt(2 / math.pi)
-        y += 1
-        y += slope
-        y *= 0.5
-        return y * g
+        slope += part
+        return xp.multiply(slope, g, out=out)
 
-    return in_blocks(xp, f, wide(xp, input), grad)
+    if input.dtype.itemsize == 2:
+        input = wide(xp, input)
+        output = _gelu(xp, input, approximate, None)  # that which was rounded would tell little
+    return in_blocks(xp, f, wide(xp, grad), input, output, out=out)
 
 
 def along(x: Any, dim: int) -> Any:
@@ -140,31 +148,30 @@ def _below_max(xp: Any, input: Any, dim: int, dtype: Any) -> Any:
 
 
 @kernel("softmax")
-def softmax(xp: Any, input: Any, dim: int, dtype: Any = None) -> Any:
+def softmax(xp: Any, input: Any, dim: int, dtype: Any = None, out: Any = None) -> Any:
     y = _below_max(xp, input, dim, dtype)
     y = xp.exp(y, out=y)
     y /= xp.sum(y, axis=along(y, dim), keepdims=True)
-    return y
+    return filled(out, y)
 
 
 @kernel("softmax_backward")
-def softmax_backward(xp: Any, grad: Any, output: Any, dim: int) -> Any:
+def softmax_backward(xp: Any, grad: Any, output: Any, dim: int, out: Any = None) -> Any:
     y = xp.asarray(grad * output)
     total = xp.sum(y, axis=along(y, dim), keepdims=True)
     y = xp.subtract(grad, total, out=y)
-    y *= output
-    return y
+    return xp.multiply(y, output, out=y if out is None else out)
 
 
 @kernel("log_softmax")
-def log_softmax(xp: Any, input: Any, dim: int, dtype: Any = None) -> Any:
+def log_softmax(xp: Any, input: Any, dim: int, dtype: Any = None, out: Any = None) -> Any:
     y = _below_max(xp, input, dim, dtype)
     y -= xp.log(xp.sum(xp.exp(y), axis=along(y, dim), keepdims=True))
-    return y
+    return filled(out, y)
 
 
 @kernel("log_softmax_backward")
-def log_softmax_backward(xp: Any, grad: Any, output: Any, dim: int) -> Any:
+def log_softmax_backward(xp: Any, grad: Any, output: Any, dim: int, out: Any = None) -> Any:
     y = xp.exp(output)
     y *= xp.sum(grad, axis=along(grad, dim), keepdims=True)
-    return grad - y
+    return xp.subtract(grad, y, out=out)

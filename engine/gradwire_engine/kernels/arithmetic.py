@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from gradwire_engine.backend import NUMPY_DTYPE
+from gradwire_engine.backend import NUMPY_DTYPE, filled
 from gradwire_engine.registry import direct, kernel
 from gradwire_proto.spec import Spec
 
@@ -78,7 +78,9 @@ def square(xp: Any, input: Any, out: Any = None) -> Any:
 @kernel("pow")
 def pow(xp: Any, input: Any, exponent: Any, spec: Spec, out: Any = None) -> Any:
     if hasattr(exponent, "dtype"):
-        return _integer_power(xp, input, exponent) if is_integral(exponent) else xp.power(input, exponent, out=out)
+        if is_integral(exponent):
+            return filled(out, _integer_power(xp, input, exponent))
+        return xp.power(input, exponent, out=out)
     input = input.astype(NUMPY_DTYPE[spec.dtype], copy=False)
     if exponent == 2:
         return xp.square(input, out=out)

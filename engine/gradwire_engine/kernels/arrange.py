@@ -16,16 +16,16 @@ kernel("triu", lambda xp, input, diagonal: xp.triu(input, diagonal))
 
 
 @kernel("cat")
-def cat(xp: Any, tensors: list[Any], dim: int, spec: Any) -> Any:
+def cat(xp: Any, tensors: list[Any], dim: int, spec: Any, out: Any = None) -> Any:
     parts = [t for t in tensors if not cat_skips(t.shape)] or tensors[:1]
     dtype = NUMPY_DTYPE[spec.dtype]
-    return xp.concatenate([t.astype(dtype, copy=False) for t in parts], dim)
+    return xp.concatenate([t.astype(dtype, copy=False) for t in parts], dim, out=out)
 
 
 @kernel("stack")
-def stack(xp: Any, tensors: list[Any], dim: int, spec: Any) -> Any:
+def stack(xp: Any, tensors: list[Any], dim: int, spec: Any, out: Any = None) -> Any:
     dtype = NUMPY_DTYPE[spec.dtype]
-    return xp.stack([t.astype(dtype, copy=False) for t in tensors], dim)
+    return xp.stack([t.astype(dtype, copy=False) for t in tensors], dim, out=out)
 
 
 @kernel("constant_pad_nd")

@@ -1,6 +1,7 @@
 """Kernels of convolution: windows of the input laid out as columns, and one matrix product a group.
 
-The columns are made and used in blocks, so that they stay in the cache and never take more than a few megabytes.
+The columns are made and used in blocks, so that they stay in the cache and never take more than a few megabytes. In a
+block of narrow images the samples come last, so that what is copied and added lies in long runs nevertheless.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
 
+from gradwire_engine.backend import filled, matmul
 from gradwire_engine.registry import kernel
 from gradwire_proto.catalog.conv import expand_ints
 
-BLOCK = 2**18
-"""Elements of the columns that are made at a time (less only where one row of output needs more)."""
+BLOCK = 2**19
+"""Elements of the columns that are made at a time (more only where one row of output needs more)."""
+NARROW = 16
+"""Up to this width of the output, samples come last."""
 
 
 def padded(xp: Any, x: Any, padding: Sequence[int], value: Any = 0) -> Any:
@@ -50,13 +54,14 @@ def offsets(kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int
         )
 
 
-def _blocks(batch: int, rows: int, row: int) -> Iterator[tuple[slice, slice]]:
-    """Pieces of a batch of outputs: some samples whole or, where one is too big, some of its rows."""
+def _blocks(batch: int, rows: int, row: int) -> Iterator[tuple[slice, list[slice]]]:
+    """Pieces of a batch of outputs, and of their rows: some samples whole or, where one is too big, a part of it."""
     some = max(1, BLOCK // max(1, rows * row))
+    some = -(-batch // -(-batch // some)) if batch else 1  # pieces of about one size
+    step = max(1, rows if some > 1 else BLOCK // max(1, row))
+    parts = [slice(r, min(rows, r + step)) for r in range(0, rows, step)]
     for n in range(0, batch, some):
-        step = max(1, rows if some > 1 else BLOCK // max(1, row))
-        for r in range(0, rows, step):
-            yield slice(n, min(batch, n + some)), slice(r, min(rows, r + step))
+        yield slice(n, min(batch, n + some)), parts
 
 
 def wide(x: Any) -> Any:
@@ -67,85 +72,100 @@ def wide(x: Any) -> Any:
 kernel("attach", lambda xp, input, other: input)
 
 
+def _laid(xp: Any, x: Any, narrow: bool) -> Any:
+    """Samples ``[batch, channels, ...]`` as ``[batch, channels, ..., 1]``; where narrow, ``[1, ..., batch]``."""
+    return xp.ascontiguousarray(xp.moveaxis(x, 0, -1))[None] if narrow else x[..., None]
+
+
+def _samples(xp: Any, x: Any) -> Any:
+    """Samples in their usual layout again."""
+    return xp.moveaxis(x, -1, 0).reshape(-1, *x.shape[1:-1])
+
+
+def _columns(xp: Any, x: Any, kernel: Any, stride: Any, dilation: Any, size: Any, groups: int, rows: slice) -> Any:
+    """The windows of some rows of outputs, of samples as laid: ``[..., groups, channels * kernel, rows * ...]``."""
+    view = windows(xp, x, (*kernel, 1), (*stride, 1), (*dilation, 1), (*size, x.shape[-1]))
+    part = view[(slice(None), slice(None), *[slice(None)] * (len(kernel) + 1), rows)]
+    return part.reshape(len(x), groups, x.shape[1] // groups * math.prod(kernel), -1)  # a copy, since windows overlap
+
+
 @kernel("convolution")
 def convolution(xp: Any, input: Any, weight: Any, bias: Any, stride: Any, padding: Any, dilation: Any,
-                transposed: bool, output_padding: Any, groups: int, spec: Any) -> Any:  # fmt: skip
+                transposed: bool, output_padding: Any, groups: int, spec: Any, out: Any = None) -> Any:  # fmt: skip
     n = weight.ndim - 2
     s, p, d = (expand_ints("", v, n) for v in (stride, padding, dilation))
     input, weight = wide(input), wide(weight)
-    run = _transposed if transposed else _forward
-    out = run(xp, input, weight, s, p, d, groups, spec.shape)
+    made = out if out is not None and out.dtype == input.dtype else xp.empty(spec.shape, dtype=input.dtype)
+    if not input.size or not weight.size:
+        made[...] = 0
+    elif made.size:
+        (_transposed if transposed else _forward)(xp, input, weight, s, p, d, groups, made)
     if bias is not None:
-        out += bias.reshape(-1, *[1] * n)
-    return out
+        made += bias.reshape(-1, *[1] * n)
+    return filled(out, made)
 
 
 def _forward(xp: Any, input: Any, weight: Any, stride: Any, padding: Any, dilation: Any, groups: int,
-             shape: tuple[int, ...]) -> Any:  # fmt: skip
-    kernel, size = weight.shape[2:], shape[2:]
-    out = xp.empty(shape, dtype=input.dtype)
-    if not out.size or not weight.size:
-        out[...] = 0
-        return out
+             out: Any) -> None:  # fmt: skip
+    kernel, size, batch = weight.shape[2:], out.shape[2:], out.shape[0]
     matrix = weight.reshape(groups, weight.shape[0] // groups, -1)
+    rest, narrow = math.prod(size[1:]), size[-1] <= NARROW
     if math.prod(kernel) == 1 and max(stride) == 1 and not any(padding):
-        cols = input.reshape(shape[0], groups, -1, math.prod(size))
-        xp.matmul(matrix, cols, out=out.reshape(shape[0], groups, -1, cols.shape[-1]))
-        return out
-    view = windows(xp, padded(xp, input, padding), kernel, stride, dilation, size)
-    rest = math.prod(size[1:])
-    taken = weight.shape[1] * groups * math.prod(kernel)
-    grouped = out.reshape(shape[0], groups, -1, size[0], rest)
-    at = len(kernel) + 2
-    for b, r in _blocks(shape[0], size[0], taken * rest):
-        part = view[(b, *[slice(None)] * (at - 1), r)]
-        cols = part.reshape(part.shape[0], groups, matrix.shape[2], -1)  # the copy: overlapping windows aren't a view
-        here = grouped[b, :, :, r]
-        if here.shape[3] == size[0]:
-            xp.matmul(matrix, cols, out=here.reshape(*here.shape[:3], -1))
-        else:
-            here[...] = xp.matmul(matrix, cols).reshape(here.shape)
-    return out
+        cols = input.reshape(batch, groups, -1, size[0] * rest)
+        matmul(xp, matrix, cols, out=out.reshape(batch, groups, -1, size[0] * rest))
+        return
+    for b, parts in _blocks(batch, size[0], groups * matrix.shape[2] * rest):
+        x = padded(xp, _laid(xp, input[b], narrow), (*padding, 0))
+        for r in parts:
+            cols = _columns(xp, x, kernel, stride, dilation, size, groups, r)
+            if not narrow and len(parts) == 1:
+                matmul(xp, matrix, cols, out=out[b].reshape(*cols.shape[:2], -1, cols.shape[3]))
+                continue
+            made = matmul(xp, matrix, cols)
+            out[b, :, r] = _samples(xp, made.reshape(len(x), out.shape[1], -1, *size[1:], x.shape[-1]))
 
 
 def _transposed(xp: Any, input: Any, weight: Any, stride: Any, padding: Any, dilation: Any, groups: int,
-                shape: tuple[int, ...]) -> Any:  # fmt: skip
-    kernel, size = weight.shape[2:], input.shape[2:]
-    whole = xp.zeros((*shape[:2], *(o + 2 * p for o, p in zip(shape[2:], padding, strict=True))), dtype=input.dtype)
-    if not input.size or not weight.size:
-        return xp.zeros(shape, dtype=input.dtype)
-    matrix = xp.swapaxes(weight.reshape(groups, weight.shape[0] // groups, -1), 1, 2)
-    data = input.reshape(shape[0], groups, -1, size[0], math.prod(size[1:]))
-    for b, r in _blocks(shape[0], size[0], shape[1] * math.prod(kernel) * math.prod(size[1:])):
-        part = data[b, :, :, r]
-        rows = part.shape[3]
-        cols = xp.matmul(matrix, part.reshape(*part.shape[:3], -1))
-        cols = cols.reshape(part.shape[0], shape[1], *kernel, rows, *size[1:])
-        here = whole[b, :, r.start * stride[0] :]
-        for k, where in offsets(kernel, stride, dilation, (rows, *size[1:])):
-            here[(slice(None), slice(None), *where)] += cols[(slice(None), slice(None), *k)]
-    # A stride leaves up to stride - 1 lines at the end that no window reached; output_padding asks for them.
-    return whole[(..., *(slice(p, p + o) for p, o in zip(padding, shape[2:], strict=True)))]
+                out: Any) -> None:  # fmt: skip
+    kernel, size, batch = weight.shape[2:], input.shape[2:], out.shape[0]
+    channels, filters = out.shape[1], weight.shape[0]
+    # One row of the kernel at a time, which leaves the products in the cache until they are added.
+    lines = xp.moveaxis(weight, 2, 0).reshape(kernel[0], groups, filters // groups, -1)
+    # A stride leaves up to stride - 1 lines at the end that no window reaches; output_padding asks for them.
+    whole = [o + 2 * p for o, p in zip(out.shape[2:], padding, strict=True)]
+    inner = (..., *(slice(p, p + o) for p, o in zip(padding, out.shape[2:], strict=True)), slice(None))
+    for b, parts in _blocks(batch, size[0], channels * math.prod(kernel[1:]) * math.prod(size[1:])):
+        x = _laid(xp, input[b], size[-1] <= NARROW)
+        total = xp.zeros((len(x), channels, *whole, x.shape[-1]), dtype=out.dtype)
+        for r in parts:
+            shape = x[:, :, r].shape[2:]
+            part = x[:, :, r].reshape(len(x), groups, filters // groups, -1)
+            for i, line in enumerate(lines):
+                cols = matmul(xp, xp.swapaxes(line, 1, 2), part).reshape(len(x), channels, *kernel[1:], *shape)
+                here = total[:, :, r.start * stride[0] + i * dilation[0] :]
+                for k, where in offsets((1, *kernel[1:]), stride, dilation, shape[:-1]):
+                    here[(slice(None), slice(None), *where)] += cols[(slice(None), slice(None), *k[1:])]
+        out[b] = _samples(xp, total[inner])
 
 
 @kernel("convolution_weight")
 def convolution_weight(xp: Any, grad: Any, input: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any,
-                       groups: int) -> Any:  # fmt: skip
+                       groups: int, out: Any = None) -> Any:  # fmt: skip
     n = input.ndim - 2
     s, p, d = (expand_ints("", v, n) for v in (stride, padding, dilation))
     grad, input = wide(grad), wide(input)
-    size, channels = grad.shape[2:], input.shape[1]
-    shape = (grad.shape[1], channels // groups, *kernel_size)
-    out = xp.zeros((groups, grad.shape[1] // groups, math.prod(shape[1:])), dtype=grad.dtype)
-    if not out.size or not grad.size:
-        return out.reshape(shape)
-    view = xp.moveaxis(windows(xp, padded(xp, input, p), kernel_size, s, d, size), 0, n + 1)
-    right = xp.swapaxes(grad, 0, 1)
-    for b, r in _blocks(grad.shape[0], size[0], channels * math.prod(kernel_size) * math.prod(size[1:])):
-        cols = view[(slice(None), *[slice(None)] * n, b, r)].reshape(groups, out.shape[2], -1)
-        part = right[:, b, r].reshape(groups, out.shape[1], -1)
-        out += xp.matmul(part, xp.swapaxes(cols, 1, 2))
-    return out.reshape(shape)
+    size, channels, filters = grad.shape[2:], input.shape[1], grad.shape[1]
+    shape = (filters, channels // groups, *kernel_size)
+    taken = math.prod(shape[1:])
+    total = xp.zeros((groups, taken, filters // groups), dtype=grad.dtype)
+    narrow = size[-1] <= NARROW
+    for b, parts in _blocks(grad.shape[0], size[0], groups * taken * math.prod(size[1:])) if grad.size else ():
+        x, g = padded(xp, _laid(xp, input[b], narrow), (*p, 0)), _laid(xp, grad[b], narrow)
+        for r in parts:
+            cols = _columns(xp, x, kernel_size, s, d, size, groups, r)
+            part = g[:, :, r].reshape(len(g), groups, filters // groups, -1)
+            total += matmul(xp, cols, xp.swapaxes(part, 2, 3)).sum(axis=0)
+    return filled(out, xp.swapaxes(total, 1, 2).reshape(shape))
 
 
 def _pair(v: Sequence[int]) -> tuple[int, ...]:

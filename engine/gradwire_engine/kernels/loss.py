@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gradwire_engine.backend import handed, room
 from gradwire_engine.kernels.activation import wide
 from gradwire_engine.registry import kernel
 
@@ -169,8 +170,9 @@ def cross_entropy(xp: Any, input: Any, target: Any, weight: Any, reduction: str,
 
 @kernel("cross_entropy_backward")
 def cross_entropy_backward(xp: Any, grad: Any, input: Any, target: Any, weight: Any, logsumexp: Any, reduction: str,
-                           ignore_index: int) -> Any:  # fmt: skip
-    p = wide(xp, input) - logsumexp
+                           ignore_index: int, out: Any = None) -> Any:  # fmt: skip
+    a = wide(xp, input)
+    p = xp.subtract(a, logsumexp, out=room(xp, out, a.shape, a.dtype))
     xp.exp(p, out=p)
     x, t = _batched(p, target)
     classes = x.shape[1]
@@ -181,4 +183,4 @@ def cross_entropy_backward(xp: Any, grad: Any, input: Any, target: Any, weight: 
         x[_at(xp, t)] -= 1
     shares = _shares(xp, grad, w, keep, t, reduction)
     x *= shares if shares.ndim == 0 else shares[:, None]
-    return p
+    return handed(out, p, input.shape)

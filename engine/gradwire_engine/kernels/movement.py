@@ -4,18 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradwire_engine.backend import NUMPY_DTYPE
+from gradwire_engine.backend import NUMPY_DTYPE, filled
 from gradwire_engine.registry import kernel
 
+kernel("clone", lambda xp, input, out=None: input.copy(order="C") if out is None else filled(out, input))
 kernel("detach", lambda xp, input: input)
-
-
-@kernel("clone")
-def clone(xp: Any, input: Any, out: Any = None) -> Any:
-    if out is None:
-        return input.copy(order="C")
-    xp.copyto(out, input)
-    return out
 
 
 @kernel("to_dtype")

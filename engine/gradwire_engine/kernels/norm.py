@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from gradwire_engine.backend import filled, handed, matmul, room
 from gradwire_engine.kernels.activation import wide
 from gradwire_engine.registry import kernel
 from gradwire_proto.catalog.norm import LAYOUTS, Layout
@@ -19,30 +20,64 @@ def _affine(y: Any, weight: Any, bias: Any, params: tuple[int, ...]) -> Any:
     return y
 
 
-def _standardize(xp: Any, input: Any, layout: Layout, weight: Any, bias: Any, eps: float) -> tuple[Any, Any, Any]:
+def _sums(xp: Any, a: Any, dims: Any, weight: Any = None) -> Any:
+    """Sums of ``a``, times a weight that broadcasts against it, over dims, which are kept. Over the last ones BLAS does
+    it, a row's product with the weight being a sum of this kind."""
+    n = math.prod(a.shape[d] for d in dims)
+    lead = a.ndim - len(dims)
+    if tuple(dims) == tuple(range(lead, a.ndim)) and a.size and (weight is None or weight.shape == a.shape[lead:]):
+        row = xp.ones(n, a.dtype) if weight is None else weight.reshape(n).astype(a.dtype, copy=False)
+        return matmul(xp, a.reshape(-1, n), row).reshape(*a.shape[:lead], *[1] * len(dims))
+    return xp.sum(a if weight is None else a * weight, axis=tuple(dims), keepdims=True)
+
+
+def _squares(xp: Any, a: Any, dims: Any) -> Any:
+    """The sums of the squares over dims, which are kept."""
+    n = math.prod(a.shape[d] for d in dims)
+    if tuple(dims) == tuple(range(a.ndim - len(dims), a.ndim)) and a.size:
+        rows = a.reshape(-1, n)
+        return xp.einsum("ij,ij->i", rows, rows).reshape(*a.shape[: a.ndim - len(dims)], *[1] * len(dims))
+    return xp.sum(a * a, axis=tuple(dims), keepdims=True)
+
+
+def _of_params(xp: Any, a: Any, params: tuple[int, ...]) -> Any:
+    """``a`` summed to the shape of the parameters."""
+    n = math.prod(params)
+    lead = a.ndim - len(params)
+    if a.shape[lead:] == params and a.size:
+        rows = a.reshape(-1, n)
+        return matmul(xp, xp.ones(len(rows), a.dtype), rows).reshape(params)
+    return xp.sum(a, axis=(*range(lead), *(i + lead for i, s in enumerate(params) if s == 1))).reshape(params)
+
+
+def _standardize(xp: Any, input: Any, layout: Layout, weight: Any, bias: Any, eps: float,
+                 out: Any) -> tuple[Any, Any, Any]:  # fmt: skip
     view, dims, params = layout
     x = wide(xp, input).reshape(view)
     n = math.prod(view[d] for d in dims)
-    mean = xp.sum(x, axis=dims, keepdims=True) / n
-    y = x - mean
-    var = xp.sum(y * y, axis=dims, keepdims=True) / n
+    mean = _sums(xp, x, dims) / n
+    y = xp.subtract(x, mean, out=room(xp, out[0], view, x.dtype))
+    var = _squares(xp, y, dims) / n
     y *= 1 / xp.sqrt(var + eps)
-    return _affine(y, weight, bias, params).reshape(input.shape), mean, var
+    y = _affine(y, weight, bias, params)
+    return handed(out[0], y, input.shape), filled(out[1], mean), filled(out[2], var)
 
 
 @kernel("layer_norm")
-def layer_norm(xp: Any, input: Any, normalized_shape: Any, weight: Any, bias: Any, eps: float) -> Any:
-    return _standardize(xp, input, LAYOUTS["layer_norm"](input.shape, normalized_shape), weight, bias, eps)
+def layer_norm(xp: Any, input: Any, normalized_shape: Any, weight: Any, bias: Any, eps: float,
+               out: Any = (None, None, None)) -> Any:  # fmt: skip
+    return _standardize(xp, input, LAYOUTS["layer_norm"](input.shape, normalized_shape), weight, bias, eps, out)
 
 
 @kernel("group_norm")
-def group_norm(xp: Any, input: Any, num_groups: int, weight: Any, bias: Any, eps: float) -> Any:
-    return _standardize(xp, input, LAYOUTS["group_norm"](input.shape, num_groups), weight, bias, eps)
+def group_norm(xp: Any, input: Any, num_groups: int, weight: Any, bias: Any, eps: float,
+               out: Any = (None, None, None)) -> Any:  # fmt: skip
+    return _standardize(xp, input, LAYOUTS["group_norm"](input.shape, num_groups), weight, bias, eps, out)
 
 
 @kernel("batch_norm")
 def batch_norm(xp: Any, input: Any, weight: Any, bias: Any, eps: float) -> Any:
-    y, mean, var = _standardize(xp, input, LAYOUTS["batch_norm"](input.shape), weight, bias, eps)
+    y, mean, var = _standardize(xp, input, LAYOUTS["batch_norm"](input.shape), weight, bias, eps, (None, None, None))
     return y, mean.reshape(-1), var.reshape(-1)
 
 
@@ -77,28 +112,30 @@ def batch_norm_update_(xp: Any, running_mean: Any, running_var: Any, mean: Any, 
 
 @kernel("norm_backward")
 def norm_backward(xp: Any, grad: Any, input: Any, mean: Any, var: Any, weight: Any, dim: Any, params: Any,
-                  eps: float, fixed: bool = False) -> tuple[Any, Any, Any]:  # fmt: skip
+                  eps: float, fixed: bool = False, out: Any = (None, None, None)) -> tuple[Any, Any, Any]:  # fmt: skip
     g, x, params = wide(xp, grad), wide(xp, input), tuple(params)
+    n = math.prod(x.shape[d] for d in dim)
     r = 1 / xp.sqrt(var + eps)
     y = x * r if mean is None else x - mean
     if mean is not None:
         y *= r
-    each = g * y
+    into = xp.multiply(g, y, out=room(xp, out[0], x.shape, x.dtype))
     if params == (0,):
         grad_weight = grad_bias = xp.zeros(0, input.dtype)
     else:
-        lead = x.ndim - len(params)
-        over = (*range(lead), *(i + lead for i, s in enumerate(params) if s == 1))
-        grad_weight = xp.sum(each, axis=over).reshape(params)
-        grad_bias = xp.sum(g, axis=over).reshape(params)
-    if weight is not None:
-        g = g * weight
-        each *= weight
-    if fixed:
-        return g * r, grad_weight, grad_bias
-    y *= xp.mean(each, axis=tuple(dim), keepdims=True)
-    into = xp.subtract(g, y, out=each)
-    if mean is not None:
-        into -= xp.mean(g, axis=tuple(dim), keepdims=True)
+        grad_weight, grad_bias = _of_params(xp, into, params), _of_params(xp, g, params)
+    slope = shift = None
+    if not fixed:
+        slope = _sums(xp, into, dim, weight) / n
+        shift = None if mean is None else _sums(xp, g, dim, weight) / n
+    if weight is None:
+        into[...] = g
+    else:
+        xp.multiply(g, weight, out=into)
+    if slope is not None:
+        y *= slope
+        into -= y
+    if shift is not None:
+        into -= shift
     into *= r
-    return into, grad_weight, grad_bias
+    return handed(out[0], into, input.shape), filled(out[1], grad_weight), filled(out[2], grad_bias)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from gradwire_engine.backend import add_scaled
 from gradwire_engine.registry import kernel
 
 
@@ -38,28 +39,24 @@ def _parts(xp: Any, steps: Any, params: Any, grads: Any, maximize: bool,
             yield t, p, *rest
 
 
-def _scaled_add(xp: Any, target: Any, array: Any, scale: Any) -> None:
-    xp.add(target, xp.multiply(array, scale), out=target)
-
-
 @kernel("sgd_")
 def sgd_(xp: Any, params: Any, momentum_buffers: Any, steps: Any, lr: Any, momentum: float, dampening: float,
          weight_decay: float, nesterov: bool, maximize: bool, grads: Any) -> None:  # fmt: skip
     dtype = rate = None
     for t, p, g, buffer in _each(xp, steps, params, grads, maximize, momentum_buffers):
         if p.dtype is not dtype:
-            dtype, rate = p.dtype, xp.asarray(lr, p.real.dtype)  # made an array once, not at each product
+            dtype, rate = p.dtype, -xp.asarray(lr, p.real.dtype)  # made an array once, not at each product
         if weight_decay:
             g = xp.add(g, xp.multiply(p, weight_decay))
         if buffer is not None:
             xp.multiply(buffer, momentum, out=buffer)
             if dampening:
                 # The first gradient fills the buffer undamped.
-                _scaled_add(xp, buffer, g, _like(1 - dampening * (t > 1), g.real))
+                add_scaled(xp, buffer, g, _like(1 - dampening * (t > 1), g.real))
             else:
                 xp.add(buffer, g, out=buffer)
             g = xp.add(g, xp.multiply(buffer, momentum)) if nesterov else buffer
-        xp.subtract(p, xp.multiply(g, rate), out=p)
+        add_scaled(xp, p, g, rate)
 
 
 @kernel("adam_")
@@ -107,7 +104,7 @@ def rmsprop_(xp: Any, params: Any, square_avgs: Any, momentum_buffers: Any, grad
             xp.sqrt(square, out=scratch)
         else:
             xp.subtract(g, mean, out=scratch)
-            _scaled_add(xp, mean, scratch, 1 - alpha)
+            add_scaled(xp, mean, scratch, 1 - alpha)
             xp.multiply(mean, mean, out=scratch)
             xp.subtract(square, scratch, out=scratch)
             xp.sqrt(scratch, out=scratch)

@@ -22,10 +22,13 @@ def _rows(a: Any) -> Any:
 
 
 @kernel("matmul")
-def general_matmul(xp: Any, input: Any, other: Any) -> Any:
+def general_matmul(xp: Any, input: Any, other: Any, out: Any = None) -> Any:
     if input.ndim > 2 and other.ndim <= 2:
-        return matmul(xp, _rows(input), other).reshape(input.shape[:-1] + other.shape[1:])
-    return matmul(xp, input, other)
+        rows = _rows(input)
+        flat = None if out is None else out.reshape(rows.shape[:1] + other.shape[1:])
+        made = matmul(xp, rows, other, flat)
+        return made.reshape(input.shape[:-1] + other.shape[1:]) if out is None else out
+    return matmul(xp, input, other, out)
 
 
 @kernel("linear")

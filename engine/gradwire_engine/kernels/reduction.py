@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gradwire_engine.backend import NUMPY_DTYPE, add_at
+from gradwire_engine.backend import NUMPY_DTYPE, add_at, filled
 from gradwire_engine.registry import kernel
 
 Axis = int | tuple[int, ...] | None
@@ -45,8 +45,11 @@ def size2(xp: Any, a: Any) -> Any:
 
 
 @kernel("sum")
-def sum(xp: Any, input: Any, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Any:
-    return wide(input, dtype).sum(axis=over(dim, input.ndim), keepdims=keepdim)
+def sum(xp: Any, input: Any, dim: Any = None, keepdim: bool = False, dtype: Any = None, out: Any = None) -> Any:
+    a, axis = wide(input, dtype), over(dim, input.ndim)
+    if out is None or out.dtype != a.dtype:
+        return filled(out, a.sum(axis=axis, keepdims=keepdim))
+    return a.sum(axis=axis, keepdims=keepdim, out=out)
 
 
 @kernel("nansum")
@@ -55,10 +58,11 @@ def nansum(xp: Any, input: Any, dim: Any = None, keepdim: bool = False, dtype: A
 
 
 @kernel("mean")
-def mean(xp: Any, input: Any, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Any:
+def mean(xp: Any, input: Any, dim: Any = None, keepdim: bool = False, dtype: Any = None, out: Any = None) -> Any:
     axis = over(dim, input.ndim)
     # The library's own mean would warn where there is nothing to take it of.
-    return xp.true_divide(wide(input, dtype).sum(axis=axis, keepdims=keepdim), count(input, axis))
+    made = xp.true_divide(wide(input, dtype).sum(axis=axis, keepdims=keepdim), count(input, axis))
+    return filled(out, made)
 
 
 @kernel("prod")

@@ -93,17 +93,24 @@ def split_with_sizes(xp: Any, input: Any, split_sizes: tuple[int, ...], dim: int
     return pieces
 
 
+def zeros(xp: Any, shape: tuple[int, ...], dtype: Any, out: Any) -> Any:
+    if out is None:
+        return xp.zeros(shape, dtype)
+    out[...] = 0
+    return out
+
+
 @kernel("select_backward")
-def select_backward(xp: Any, grad: Any, input_size: tuple[int, ...], dim: int, index: int) -> Any:
-    out = xp.zeros(input_size, grad.dtype)
+def select_backward(xp: Any, grad: Any, input_size: tuple[int, ...], dim: int, index: int, out: Any = None) -> Any:
+    out = zeros(xp, input_size, grad.dtype, out)
     out[_at(len(input_size), dim, index)] = grad
     return out
 
 
 @kernel("slice_backward")
 def slice_backward(xp: Any, grad: Any, input_size: tuple[int, ...], dim: int, start: int | None, end: int | None,
-                   step: int) -> Any:  # fmt: skip
-    out = xp.zeros(input_size, grad.dtype)
+                   step: int, out: Any = None) -> Any:  # fmt: skip
+    out = zeros(xp, input_size, grad.dtype, out)
     out[_window(input_size, dim, start, end, step)] = grad
     return out
 

@@ -95,8 +95,8 @@ op("elu(Tensor input, Scalar alpha=1, Scalar scale=1, Scalar input_scale=1) -> T
    doc="scale * (input where positive, else alpha * (exp(input_scale * input) - 1)).")
 op("gelu(Tensor input, *, str approximate='none') -> Tensor", meta=_gelu, inplace=True, public=False, method=False,
    alias=("nn.functional.gelu",), doc="input times the normal distribution function of input.")
-op("gelu_backward(Tensor grad, Tensor input, *, str approximate='none') -> Tensor", meta=of_two, public=False,
-   method=False, doc="Gradient of gelu.")
+op("gelu_backward(Tensor grad, Tensor input, Tensor output, *, str approximate='none') -> Tensor", meta=of_two,
+   public=False, method=False, doc="Gradient of gelu, whose output tells most of it.")
 op("silu(Tensor input) -> Tensor", meta=floats("silu_cpu"), inplace=True, public=False, method=False,
    doc="input * sigmoid(input).")
 op("mish(Tensor input) -> Tensor", meta=floats("mish_cpu"), inplace=True, public=False, method=False,
