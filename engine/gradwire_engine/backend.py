@@ -91,15 +91,16 @@ _parallel = True
 
 
 def _use_threads(parallel: bool) -> None:
-    """Let BLAS use every core, or one. It is asked only where that changes, which costs half a microsecond."""
+    """Let BLAS use every core, or one. It is asked only where that changes, which costs half a microsecond.
+
+    Not when this is imported: OpenBLAS takes what the main thread asks for as the most that others may have.
+    """
     global _parallel
     if parallel is not _parallel:
         _parallel = parallel
         for lib, most in zip(_blas, _most_threads, strict=True):
             lib.set_num_threads(most if parallel else 1)
 
-
-_use_threads(False)
 
 
 def filled(out: Any, made: Any) -> Any:
