@@ -106,6 +106,8 @@ class Plan:
             self.outcome.first :
         ]
         """For each tensor that is made, the number of one before it that has its memory."""
+        self._nodes = [Spent(engine, e.node, e.value.spec) if e.node else None for e in self.outcome.exports]
+        """Their histories: nothing ever comes of one, so that the tensors of all replays may have the same."""
         self._ending = self._last_uses()
         self._fleeting = [e.value for e in self.outcome.exports if e.value.memory in self.late]
         self._needs = sum(e.value.spec.nbytes for e in self.outcome.exports)
@@ -308,7 +310,10 @@ class Plan:
 
     def fits(self, given: Sequence[Tensor]) -> bool:
         """Whether these tensors are as those of the trace were."""
-        return all(s.holds(t) for s, t in zip(self.states, given, strict=True)) and self.aliases == _pattern(given)
+        for s, t in zip(self.states, given, strict=True):
+            if not s.holds(t):
+                return False
+        return _pattern(given) == self.aliases
 
     def run(self, given: Sequence[Tensor]) -> list[Tensor]:
         """What the program does, of tensors that it fits; its results.
@@ -361,12 +366,11 @@ class Plan:
         """Make the tensors that there are afterwards, and have those that were there be what they are then."""
         outcome, arrays = self.outcome, self.arrays
         tensors: list[Any] = [*given, *gradients]
-        for e, sharing in zip(outcome.exports, self._sharing, strict=True):
+        for e, sharing, node in zip(outcome.exports, self._sharing, self._nodes, strict=True):
             v = e.value
             array = arrays[v]
             if v.spec.nbytes <= SMALL and not v.memory.given:
                 array = array.copy()
-            node = Spent(self.engine, e.node, v.spec) if e.node else None
             t = Tensor(self.engine, array, v.spec, None if sharing is None else tensors[sharing].storage,
                        e.requires_grad, node)  # fmt: skip
             if e.version and sharing is None:
@@ -433,6 +437,10 @@ FACTORS = frozenset({"mm", "bmm", "mv", "matmul", "linear", "addmm", "baddbmm", 
 
 
 def _pattern(tensors: Sequence[Tensor]) -> list[int]:
-    """Which tensors have the same memory."""
+    """Which tensors, and gradients of theirs, have the same memory; nothing where none do."""
+    storages = [id(t.storage) for t in tensors]
+    storages += [id(t.grad.storage) for t in tensors if t.grad is not None]
+    if len(set(storages)) == len(storages):
+        return []
     first: dict[int, int] = {}
-    return [first.setdefault(id(t.storage), i) for i, t in enumerate(tensors)]
+    return [first.setdefault(s, i) for i, s in enumerate(storages)]
