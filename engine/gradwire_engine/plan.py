@@ -18,7 +18,7 @@ import numpy as np
 
 from gradwire_engine.backend import NUMPY_DTYPE
 from gradwire_engine.blocks import Block, bound, grouped, writable
-from gradwire_engine.graph import Spent
+from gradwire_engine.graph import ALONE, Spent, holders
 from gradwire_engine.simplify import simplify
 from gradwire_engine.tensor import Storage, Tensor
 from gradwire_engine.trace import Memory, Outcome, State, Step, Trace, Value
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 MOST_MARKS = 4096
 """Replays whose times wait to be entered; where nobody enters them, the oldest are dropped."""
 SMALL = 4096
-"""Bytes: a result of no more is copied out of the plan's memory each time."""
+"""Bytes: a result of no more, which many calls may wait to be asked for, is copied out of the plan's memory."""
 
 
 PER_KERNEL = 8e-7
@@ -101,7 +101,14 @@ class Plan:
         self.nbytes = sum(b.nbytes for b in self._buffers)
         self._storage = Storage(engine.meter, self.nbytes)
         self._replaced = self._gradients_replaced()
-        self._owned = [(e.value, _whole(steps, e.value)) for e in self.outcome.exports if self._is_owned(e.value)]
+        self._made: list[Tensor | None] = [None] * len(self.outcome.exports)
+        """Gradients of the last run that may be those of the next one, by export."""
+        returned = {n - self.outcome.first for n in self.outcome.results}
+        self._small = [j in returned and e.value.spec.nbytes <= SMALL and not e.value.memory.given
+                       for j, e in enumerate(self.outcome.exports)]  # fmt: skip
+        """Whether what is handed out is a copy."""
+        self._owned = [(j, e.value, _whole(steps, e.value)) for j, e in enumerate(self.outcome.exports)
+                       if self._is_owned(e.value) and not self._small[j]]  # fmt: skip
         self._sharing = _sharing([*self.given, *self.gradients, *[e.value for e in self.outcome.exports]])[
             self.outcome.first :
         ]
@@ -125,7 +132,7 @@ class Plan:
 
     def _is_owned(self, v: Value) -> bool:
         """Whether what is handed out is the plan's own array."""
-        return not v.memory.given and v.memory not in self.late and v.spec.nbytes > SMALL
+        return not v.memory.given and v.memory not in self.late
 
     def _allot(self) -> list[Any]:
         """Buffers for the memory that nothing outside sees, each used again as soon as what is there is not needed."""
@@ -173,10 +180,20 @@ class Plan:
             return self.engine.xp.empty(v.spec.shape, dtype)
         return self._buffers[place][: v.spec.nbytes].view(dtype).reshape(v.spec.shape)
 
-    def _gradients_replaced(self) -> list[int]:
-        """Tensors that get another gradient than the one there was, which is not looked at."""
-        used = {m for w in self.work for m in w.memories()} | {e.value.memory for e in self.outcome.exports}
-        return [i for i, _ in self.outcome.grads if (v := self.gradients[i]) is not None and v.memory not in used]
+    def _gradients_replaced(self) -> list[tuple[int, int]]:
+        """Tensors that get another gradient than the one there was, which is not looked at, each with the export that
+        it is; -1 where it is none that can stay the same tensor from one run to the next."""
+        outcome = self.outcome
+        used = {m for w in self.work for m in w.memories()} | {e.value.memory for e in outcome.exports}
+        numbers = [n for _, n in outcome.grads] + outcome.results + [e.base for e in outcome.exports]
+        found = []
+        for i, number in outcome.grads:
+            v = self.gradients[i]
+            if v is not None and v.memory not in used:
+                j = -1 if number is None else number - outcome.first
+                again = j >= 0 and numbers.count(number) == 1 and self._is_owned(outcome.exports[j].value)
+                found.append((i, j if again and outcome.exports[j].base is None else -1))
+        return found
 
     def _last_uses(self) -> dict[Step, list[Value]]:
         """Values that a kernel has allocated, with the step after which nothing needs them."""
@@ -208,7 +225,7 @@ class Plan:
         for step in self.views:
             self._view(step)
         self._calls = [self._call(w) for w in self.work]
-        self._held = [(v, whole, self._references(v, whole)) for v, whole in self._owned]
+        self._held = [(j, v, whole, self._references(v, whole)) for j, v, whole in self._owned]
 
     def _rebind(self, v: Value, array: Any) -> None:
         """Have a value that is all of its memory, or was there before, elsewhere from now on."""
@@ -324,9 +341,8 @@ class Plan:
         """
         engine = self.engine
         engine.meter.check(self._needs)
+        self._look_for_gradients(given)
         gradients = [t.grad for t in given]
-        for i in self._replaced:
-            given[i].grad = gradients[i] = None
         self._admit(given, gradients)
         clock = perf_counter_ns
         marks = [clock()]
@@ -344,6 +360,16 @@ class Plan:
         self._marks.append(marks)
         return self._hand_out(given, gradients)
 
+    def _look_for_gradients(self, given: Sequence[Tensor]) -> None:
+        """Drop the gradients that are to be replaced, but for those of the last run that nobody else has: what is new
+        of them is their contents."""
+        made = self._made
+        for i, j in self._replaced:
+            if j < 0 or given[i].grad is not made[j] or holders(made, j) != ALONE + 1:
+                given[i].grad = None
+                if j >= 0:
+                    made[j] = None
+
     def written(self, given: Sequence[Tensor]) -> list[Tensor]:
         """Of the tensors that it was given, those that it writes to."""
         memories = {v.memory for w in self.work for v in w.outs}
@@ -358,19 +384,26 @@ class Plan:
         for g, grad in zip(self.gradients, gradients, strict=True):
             if g is not None and grad is not None and arrays[g] is not grad.array:
                 self._rebind(g, grad.array)
-        for v, whole, n in self._held:
-            if self._references(v, whole) > n:
+        for j, v, whole, n in self._held:
+            if self._made[j] is None and self._references(v, whole) > n:
                 self._rebind(whole, self._array(whole))
 
     def _hand_out(self, given: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> list[Tensor]:
         """Make the tensors that there are afterwards, and have those that were there be what they are then."""
         outcome, arrays = self.outcome, self.arrays
         tensors: list[Any] = [*given, *gradients]
-        for e, sharing, node in zip(outcome.exports, self._sharing, self._nodes, strict=True):
+        made = self._made
+        for j, e in enumerate(outcome.exports):
             v = e.value
+            t = made[j]
+            if t is not None:
+                t.storage.version = e.version
+                tensors.append(t)
+                continue
             array = arrays[v]
-            if v.spec.nbytes <= SMALL and not v.memory.given:
+            if self._small[j]:
                 array = array.copy()
+            sharing, node = self._sharing[j], self._nodes[j]
             t = Tensor(self.engine, array, v.spec, None if sharing is None else tensors[sharing].storage,
                        e.requires_grad, node)  # fmt: skip
             if e.version and sharing is None:
@@ -381,6 +414,9 @@ class Plan:
             tensors.append(t)
         for i, number in outcome.grads:
             given[i].grad = None if number is None else tensors[number]
+        for _, j in self._replaced:
+            if j >= 0:
+                made[j] = tensors[outcome.first + j]
         for i, n in outcome.versions:
             tensors[i].storage.version += n
         for v in self._fleeting:

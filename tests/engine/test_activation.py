@@ -111,6 +111,15 @@ def test_masked_gradients_are_zero_even_where_infinite():
     assert engine.call("threshold_backward", g, x, 0).array.tolist() == [0, 0, np.inf]
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_gradient_of_relu_passes_nan_of_either_sign(dtype):
+    engine = Engine()
+    x = engine.wrap(np.array([np.nan, -np.nan, 0.0, -0.0, -1.0, 1.0, np.inf, -np.inf], dtype), True)
+    (g,) = grad(engine, [engine.call("relu", x)], [x], [engine.wrap(np.full(8, 3, dtype))],
+                retain_graph=False, create_graph=False, allow_unused=False)  # fmt: skip
+    assert g.array.tolist() == [3, 3, 0, 0, 0, 3, 3, 0]
+
+
 def test_relu_has_no_gradient_at_zero():
     engine = Engine()
     x = engine.wrap(np.zeros(2), requires_grad=True)

@@ -71,6 +71,7 @@ def _softmax(op: Op, input: Spec, dim: int, dtype: DType | None) -> Spec:
     return spec(input.shape, dtype or input.dtype)
 
 
+@elementwise
 def of_two(op: Op, first: Spec, second: Spec, *_: Any) -> Inferred:
     """The rule of a fused backward: the shapes of gradient and saved tensor broadcast, their types promote."""
     compute = common_dtype((first, second))
