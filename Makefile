@@ -42,9 +42,10 @@ test: $(READY)
 
 ifneq ($(wildcard $(SHARED)/conformance/tour.py),)
 conformance: $(ORACLE)
-	$(BIN)/python $(SHARED)/bench/side_by_side.py --rounds 1 chain tutorial_loop mlp_small_streamed
+	$(BIN)/python $(SHARED)/bench/side_by_side.py --rounds 1
 	$(BIN)/python $(SHARED)/bench/wire.py --rounds 1
-	$(BIN)/python $(SHARED)/conformance/opdb.py --need 0.35,0.35,0.35
+	$(BIN)/python $(SHARED)/conformance/opdb.py --need 0.99,0.99,0.99
+	$(BIN)/python $(SHARED)/conformance/opdb.py --compiled --need 0.97,0.97,0
 	$(BIN)/python $(SHARED)/conformance/tour.py
 else
 conformance:

@@ -90,7 +90,8 @@ def outcome(steps, picks, turns, captured):
         y = torch.tensor(start + turn)
         kept = [*g(x, y), x, y, w, buffer]
         seen += [t.detach().clone() for t in kept]
-        seen += [(t.requires_grad, t.is_leaf, t._version) for t in kept]
+        seen += [(t.requires_grad, t.is_leaf) for t in kept]
+        seen += [t._version for t in kept[len(picks) :]]  # of a result that is a gradient it is not known here
         loss = sum((t * t).sum() for t in kept[: len(picks)])
         if loss.requires_grad:
             try:
