@@ -3,8 +3,10 @@ the next one wants it, what only the chain needs takes a block's memory, and the
 
 from __future__ import annotations
 
+import ctypes
 import math
 import os
+import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
@@ -25,15 +27,36 @@ SHARED = 1 << 18
 """Elements from which on the cores share the blocks; waking another one takes some 50 us."""
 
 
-def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def cores() -> set[int]:
+    """Those that this process may use."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
 
 
 @cache
 def _pool() -> ThreadPoolExecutor:
     """Threads beside the sessions' own: NumPy lets go of the interpreter within a kernel."""
-    return ThreadPoolExecutor(max(cores() - 1, 1), "gradwire-blocks", lambda: np.seterr(all="ignore"))
+    return ThreadPoolExecutor(max(len(cores()) - 1, 1), "gradwire-blocks", lambda: np.seterr(all="ignore"))
+
+
+try:
+    _core: Callable[[], int] = ctypes.CDLL(None).sched_getcpu
+except (AttributeError, OSError, TypeError):  # not Linux
+    _core = lambda: -1  # noqa: E731
+
+
+_last: dict[int, int] = {}
+"""Where each thread of the pool ended its last share."""
+
+
+def _make_way() -> None:
+    """Leave a core that a thread of the pool will wake on. After a pause Linux may have woken this one there, and take
+    tens of milliseconds to find that the others are idle."""
+    taken = set(_last.values())
+    if _core() in taken:
+        allowed = cores()
+        if allowed - taken:
+            os.sched_setaffinity(0, allowed - taken)
+            os.sched_setaffinity(0, allowed)
 
 
 class Block:
@@ -61,7 +84,7 @@ class Block:
         length = spec.numel if flat else spec.shape[0]
         rows = max(BLOCK * length // spec.numel, 1)
         spans = [(a, min(a + rows, length)) for a in range(0, length, rows)]
-        workers = min(cores(), len(spans)) if spec.numel >= SHARED else 1
+        workers = min(len(cores()), len(spans)) if spec.numel >= SHARED else 1
         shares = []
         for w in range(workers):
             share = spans[w * len(spans) // workers : (w + 1) * len(spans) // workers]
@@ -126,12 +149,18 @@ def _run(calls: list[Callable[[], Any]]) -> None:
 
 
 def _run_shared(shares: list[list[Callable[[], Any]]]) -> None:
-    others = [_pool().submit(_run, share) for share in shares[1:]]
+    _make_way()
+    others = [_pool().submit(_run_there, share) for share in shares[1:]]
     try:
         _run(shares[0])
     finally:
         for other in others:
             other.result()
+
+
+def _run_there(calls: list[Callable[[], Any]]) -> None:
+    _run(calls)
+    _last[threading.get_ident()] = _core()
 
 
 def grouped(steps: list[Step], late: set[Memory]) -> list[Step | Block]:
@@ -170,7 +199,7 @@ def _blockable(s: Step, late: set[Memory]) -> bool:
     case = s.case
     out = s.outs[0] if s.outs else None
     if (
-        out is None or len(s.outs) > 1 or not case.base.pointwise or not case.kernel.out or case.asks or case.lists
+        out is None or len(s.outs) > 1 or not case.base.pointwise or not _simple(s) or case.lists
         or (not case.dense if s.kind == "make" else s.kind != "write" or not writable(s))
         or out.spec.numel < 2 * BLOCK or not out.spec.contiguous
     ):  # fmt: skip
@@ -181,6 +210,19 @@ def _blockable(s: Step, late: set[Memory]) -> bool:
         and (v.spec.numel == 1 or (v.spec.contiguous and (v.spec.shape == shape or _repeats(v.spec.shape, shape))))
         for v in s.inputs()
     )
+
+
+def _simple(s: Step) -> bool:
+    """Whether the kernel is one function of the array library: others may have blocks of their own."""
+    direct = s.case.kernel.direct
+    return direct is not None and direct(*[_Like(v) if type(v) is Value else v for v in s.args]) is not None
+
+
+class _Like:
+    """Stands for an array of which the type alone is looked at."""
+
+    def __init__(self, v: Value):
+        self.dtype = NUMPY_DTYPE[v.spec.dtype]
 
 
 def _repeats(shape: tuple[int, ...], whole: tuple[int, ...]) -> bool:
