@@ -3,10 +3,7 @@ the next one wants it, what only the chain needs takes a block's memory, and the
 
 from __future__ import annotations
 
-import ctypes
 import math
-import os
-import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache, partial
@@ -15,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradwire_engine.backend import NUMPY_DTYPE
+from gradwire_engine.spread import cores, ended, make_way
 from gradwire_engine.trace import Memory, Step, Value
 
 if TYPE_CHECKING:
@@ -27,36 +25,10 @@ SHARED = 1 << 18
 """Elements from which on the cores share the blocks; waking another one takes some 50 us."""
 
 
-def cores() -> set[int]:
-    """Those that this process may use."""
-    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
-
-
 @cache
 def _pool() -> ThreadPoolExecutor:
     """Threads beside the sessions' own: NumPy lets go of the interpreter within a kernel."""
     return ThreadPoolExecutor(max(len(cores()) - 1, 1), "gradwire-blocks", lambda: np.seterr(all="ignore"))
-
-
-try:
-    _core: Callable[[], int] = ctypes.CDLL(None).sched_getcpu
-except (AttributeError, OSError, TypeError):  # not Linux
-    _core = lambda: -1  # noqa: E731
-
-
-_last: dict[int, int] = {}
-"""Where each thread of the pool ended its last share."""
-
-
-def _make_way() -> None:
-    """Leave a core that a thread of the pool will wake on. After a pause Linux may have woken this one there, and take
-    tens of milliseconds to find that the others are idle."""
-    taken = set(_last.values())
-    if _core() in taken:
-        allowed = cores()
-        if allowed - taken:
-            os.sched_setaffinity(0, allowed - taken)
-            os.sched_setaffinity(0, allowed)
 
 
 class Block:
@@ -149,7 +121,7 @@ def _run(calls: list[Callable[[], Any]]) -> None:
 
 
 def _run_shared(shares: list[list[Callable[[], Any]]]) -> None:
-    _make_way()
+    make_way()
     others = [_pool().submit(_run_there, share) for share in shares[1:]]
     try:
         _run(shares[0])
@@ -160,7 +132,7 @@ def _run_shared(shares: list[list[Callable[[], Any]]]) -> None:
 
 def _run_there(calls: list[Callable[[], Any]]) -> None:
     _run(calls)
-    _last[threading.get_ident()] = _core()
+    ended()
 
 
 def grouped(steps: list[Step], late: set[Memory]) -> list[Step | Block]:

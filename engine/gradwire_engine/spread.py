@@ -1,0 +1,57 @@
+"""Keeping the threads that work together on cores of their own.
+
+After a pause Linux may wake several threads on one core, and take tens of milliseconds to find that the others are
+idle: a replay would take twice its time. Where a thread is about to have others work beside it, it looks where these
+ran last, which is where they will wake, and moves if that is where it is itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import threading
+from collections.abc import Callable, Iterator
+
+import numpy as np  # noqa: F401  (its threads are there)
+
+try:
+    _core: Callable[[], int] = ctypes.CDLL(None).sched_getcpu
+    _blas = [t for t in os.listdir("/proc/self/task") if int(t) != os.getpid()]
+    """The threads of NumPy's matrix products, by the system's number: those there are when this is imported."""
+except (AttributeError, OSError, TypeError):  # not Linux
+    _core, _blas = lambda: -1, []
+_last: dict[int, int] = {}
+"""Where each of our own threads ended what it did last."""
+
+
+def cores() -> set[int]:
+    """Those that this process may use."""
+    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+
+
+def ended() -> None:
+    """Note where this thread ended its share of some work."""
+    _last[threading.get_ident()] = _core()
+
+
+def make_way(products: bool = False) -> None:
+    """Leave a core that a thread will wake on which is to work beside this one.
+
+    Args:
+        products: look for the threads of matrix products, too, which takes some 20 us each.
+    """
+    taken = set(_last.values())
+    if products:
+        taken.update(_of_blas())
+    if _core() in taken:
+        allowed = cores()
+        if allowed - taken:
+            os.sched_setaffinity(0, allowed - taken)
+            os.sched_setaffinity(0, allowed)
+
+
+def _of_blas() -> Iterator[int]:
+    for t in _blas:
+        with contextlib.suppress(OSError, ValueError), open(f"/proc/self/task/{t}/stat") as f:
+            yield int(f.read().rpartition(")")[2].split()[36])  # proc(5): "processor"
