@@ -21,6 +21,7 @@ class Limits:
     max_templates: int = 4096
     """Ops that a client has told once and for all; each takes a few kilobytes."""
     max_programs: int = 64
+    """Each takes its instructions, and the buffers of its plans, which count as bytes of tensors."""
     max_inline_bytes: int = 256 * 1024
     """A larger tensor goes by Upload and Download."""
     max_message_bytes: int = 16 * 2**20
@@ -31,7 +32,7 @@ class Limits:
     max_transfers: int = 64
     """Uploads not yet put and downloads not yet fetched."""
     max_instruction_seconds: float = math.inf
-    """What a backward pass may take, but for the last node that it began."""
+    """What a backward pass may take, or a program, but for the last node or kernel that it began."""
     lease_seconds: float = 300.0
     """A session without a stream ends after this."""
 

@@ -41,8 +41,9 @@ def parser() -> argparse.ArgumentParser:
     s.add_argument("--max-sessions", type=int, default=256)
     s.add_argument("--max-bytes", type=size, default=d.max_bytes, help="tensor bytes a session, e.g. 4GiB")
     s.add_argument("--max-tensors", type=int, default=d.max_tensors, help="tensors a session")
+    s.add_argument("--max-programs", type=int, default=d.max_programs, help="programs a session; 0 for none")
     s.add_argument("--max-instruction-seconds", type=float, default=d.max_instruction_seconds, metavar="SECONDS",
-                   help="what a backward pass may take; inf for any time")
+                   help="what a backward pass, or a program, may take; inf for any time")
     s.add_argument("--lease", type=float, default=d.lease_seconds, help="seconds a session outlives its stream")
     s.add_argument("--shared-memory", default="/dev/shm", metavar="DIRECTORY",
                    help="a file system in memory, for the tensors of clients on this machine; none if empty")
@@ -115,7 +116,7 @@ def share_memory(root: str) -> SharedMemory | None:
 
 def run_server(o: argparse.Namespace) -> int:
     set_up_logging(o.log_format, o.log_level)
-    limits = Limits(max_bytes=o.max_bytes, max_tensors=o.max_tensors,
+    limits = Limits(max_bytes=o.max_bytes, max_tensors=o.max_tensors, max_programs=o.max_programs,
                     max_instruction_seconds=o.max_instruction_seconds, lease_seconds=o.lease)  # fmt: skip
     metrics = Metrics()
     try:

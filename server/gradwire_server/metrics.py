@@ -86,6 +86,7 @@ class Metrics:
         self.tensors = gauge("gradwire_tensors", "Tensor ids in use, over all sessions.")
         self.tensor_bytes = gauge("gradwire_tensor_bytes", "Bytes that tensors hold, over all sessions.")
         self.nodes = gauge("gradwire_graph_nodes", "Recorded nodes alive, over all sessions.")
+        self.programs = gauge("gradwire_programs", "Programs defined, over all sessions.")
         self.received = counter("gradwire_received_bytes", "Bytes of frames and uploads received.")
         self.sent = counter("gradwire_sent_bytes", "Bytes of replies and downloads sent.")
         rpc = ("grpc_type", "grpc_service", "grpc_method")

@@ -302,6 +302,11 @@ def drop(s: Session, i: int) -> None:
         s.templates.pop(i, None)
 
 
+def count(s: Session) -> int:
+    """How many a session has."""
+    return sum(i > s.limits.max_templates for i in list(s.templates))
+
+
 def describe(s: Session, m: pb.Describe) -> None:
     """Tell what programs there are."""
     answer = pb.Programs(request=m.request)

@@ -20,6 +20,7 @@ from gradwire_engine import backend
 from gradwire_proto import chunks
 from gradwire_proto.catalog import CATALOG
 from gradwire_proto.v1 import gradwire_pb2 as pb
+from gradwire_server import programs
 from gradwire_server.errors import Displaced, SessionEnded, refusal, status
 from gradwire_server.limits import Limits
 from gradwire_server.metrics import Metrics
@@ -76,9 +77,10 @@ class Service:
         metrics.sessions_limit.set(max_sessions)
         metrics.sessions.set_function(lambda: len(self.sessions))
         metrics.kernels.before_scrape = self._before_scrape
-        metrics.tensors.set_function(lambda: self._sum(lambda s: len(s.tensors)))
+        metrics.tensors.set_function(lambda: self._sum(lambda s: len(s.client_tensors)))
         metrics.tensor_bytes.set_function(lambda: self._sum(lambda s: s.engine.meter.used))
         metrics.nodes.set_function(lambda: self._sum(lambda s: s.engine.nodes))
+        metrics.programs.set_function(lambda: self._sum(programs.count))
         self._reaper = threading.Thread(target=self._reap, name="gradwire-leases", daemon=True)
         self._reaper.start()
 

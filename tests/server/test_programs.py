@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import numpy as np
 import pytest
@@ -238,3 +239,35 @@ def test_hooks_run_in_the_client(raw):
     raw.send(pb.Instruction(get_gradient=pb.GetGradient(tensor=1, result=60)))
     assert raw.get(60) == [60.0]
     assert info(raw)[0].unplanned == "a hook is part of it"
+
+
+def test_replays_are_timed(service, raw):
+    raw.send(put(1, np.ones((50, 50))), program(apply("mm", 1, 1, results=(5,)), results=[5]))
+    before = replayed(service).get("mm", 0)
+    raw.send(calls(*itertools.chain.from_iterable((FIRST, 0, i) for i in range(10, 20))))
+    assert raw.get(19)[0, 0] == 50
+    assert replayed(service)["mm"] == before + 9
+    (programs,) = [m for m in service.metrics.registry.collect() if m.name == "gradwire_programs"]
+    assert programs.samples[0].value >= 1
+
+
+def replayed(service) -> dict[str, float]:
+    """How often each kernel was replayed."""
+    (family,) = service.metrics.kernels.collect()
+    return {s.labels["op"]: s.value for s in family.samples
+            if s.name.endswith("_count") and s.labels["phase"] == "replay"}  # fmt: skip
+
+
+def test_a_program_that_takes_too_long(service, address):
+    raw = Raw(address)
+    session = service.sessions[raw.key.session_id]
+    session.brake._seconds = 0.0
+    steps = [apply("mm", 1 if i == 10 else i, 1, results=(i + 1,)) for i in range(10, 400)]
+    raw.send(put(1, np.eye(200)), program(*steps, results=[400]))
+    raw.send(calls(FIRST, 0, 1000))
+    raw.send(calls(FIRST, 0, 1001))
+    end = time.monotonic() + 20
+    while session.engine.halt is None and time.monotonic() < end:
+        session.brake.watch()
+    assert "took longer than the limit of 0 seconds" in raw.error(1001).message
+    raw.close()
