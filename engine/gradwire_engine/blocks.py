@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradwire_engine.backend import NUMPY_DTYPE
+from gradwire_engine.groups import Group, bound
 from gradwire_engine.spread import cores, ended, make_way
 from gradwire_engine.trace import Memory, Step, Value
 
@@ -31,23 +32,8 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max(len(cores()) - 1, 1), "gradwire-blocks", lambda: np.seterr(all="ignore"))
 
 
-class Block:
+class Block(Group):
     """Steps that are run together on one block after another. Their results all have one shape."""
-
-    def __init__(self, steps: list[Step], inner: set[Memory]):
-        self.steps = steps
-        self.inner = inner
-        """Memory that nothing else uses."""
-
-    def inputs(self) -> list[Value]:
-        return [v for s in self.steps for v in s.inputs() if v.memory not in self.inner]
-
-    @property
-    def outs(self) -> list[Value]:
-        return [v for s in self.steps for v in s.outs if v.memory not in self.inner]
-
-    def memories(self) -> set[Memory]:
-        return {m for s in self.steps for m in s.memories()} - self.inner
 
     def bind(self, plan: Plan) -> Callable[[], None]:
         """What runs it on the arrays that the plan has for its values."""
@@ -101,20 +87,6 @@ class Block:
             yield bound(plan.engine.xp, s, args, part(s.outs[0]))
 
 
-WANT_KEYWORD = frozenset({"maximum", "minimum"})
-"""Functions that NumPy would not have told by position where to write: with the others that saves a tenth of a us."""
-
-
-def bound(xp: Any, s: Step, args: list[Any], out: Any) -> Callable[[], Any]:
-    """A kernel with its arguments, and where its result goes."""
-    kernel = s.case.kernel
-    told = kernel.direct(*args) if kernel.direct is not None else None
-    if told is not None:
-        f = getattr(xp, told[0])
-        return partial(f, *told[1:], out=out) if told[0] in WANT_KEYWORD else partial(f, *told[1:], out)
-    return partial(kernel.run, xp, *args, **s.case.kwargs, out=out)
-
-
 def _run(calls: list[Callable[[], Any]]) -> None:
     for call in calls:
         call()
@@ -135,86 +107,19 @@ def _run_there(calls: list[Callable[[], Any]]) -> None:
     ended()
 
 
-def grouped(steps: list[Step], late: set[Memory]) -> list[Step | Block]:
-    """The steps, chains of those that can be run in blocks together."""
-    uses: dict[Memory, int] = {}
-    for s in steps:
-        for m in s.memories():
-            uses[m] = uses.get(m, 0) + 1
-    work: list[Step | Block] = []
-    chain: list[Step] = []
-
-    def end() -> None:
-        if chain:
-            here: dict[Memory, int] = {}
-            for s in chain:
-                for m in s.memories():
-                    here[m] = here.get(m, 0) + 1
-            made = {v.memory for s in chain if s.kind == "make" for v in s.outs}
-            work.append(Block(list(chain), {m for m in made if not m.exposed and here[m] == uses[m]}))
-            chain.clear()
-
-    for s in steps:
-        if not _blockable(s, late):
-            end()
-            work.append(s)
-            continue
-        if chain and (chain[0].outs[0].spec.shape != s.outs[0].spec.shape or _collides([*chain, s])):
-            end()
-        chain.append(s)
-    end()
-    return work
-
-
-def _blockable(s: Step, late: set[Memory]) -> bool:
-    """Whether a kernel may see its arrays block by block."""
-    case = s.case
-    out = s.outs[0] if s.outs else None
-    if (
-        out is None or len(s.outs) > 1 or not case.base.pointwise or not _simple(s) or case.lists
-        or (not case.dense if s.kind == "make" else s.kind != "write" or not writable(s))
-        or out.spec.numel < 2 * BLOCK or not out.spec.contiguous
-    ):  # fmt: skip
-        return False
-    shape = out.spec.shape
-    return not _collides([s]) and all(
-        v.memory not in late
-        and (v.spec.numel == 1 or (v.spec.contiguous and (v.spec.shape == shape or _repeats(v.spec.shape, shape))))
+def in_blocks(s: Step, late: set[Memory]) -> Any:
+    """The shape of a result that may be made block by block."""
+    spec = s.outs[0].spec
+    if spec.numel < 2 * BLOCK or not spec.contiguous:
+        return None
+    fits = all(
+        v.spec.numel == 1 or (v.spec.contiguous and (v.spec.shape == spec.shape or _repeats(v.spec.shape, spec.shape)))
         for v in s.inputs()
     )
-
-
-def _simple(s: Step) -> bool:
-    """Whether the kernel is one function of the array library: others may have blocks of their own."""
-    direct = s.case.kernel.direct
-    return direct is not None and direct(*[_Like(v) if type(v) is Value else v for v in s.args]) is not None
-
-
-class _Like:
-    """Stands for an array of which the type alone is looked at."""
-
-    def __init__(self, v: Value):
-        self.dtype = NUMPY_DTYPE[v.spec.dtype]
+    return spec.shape if fits else None
 
 
 def _repeats(shape: tuple[int, ...], whole: tuple[int, ...]) -> bool:
     """Whether an array of this shape is the same for each row of the whole."""
     lead = len(whole) - len(shape)
     return lead > 0 and math.prod(whole[:lead]) > 1 and shape == whole[lead:]
-
-
-def _collides(chain: list[Step]) -> bool:
-    """Whether a block might see memory that another block writes to."""
-    by: dict[Memory, set[Value]] = {}
-    written = set()
-    for x in chain:
-        for v in (*x.inputs(), *x.outs):
-            by.setdefault(v.memory, set()).add(v)
-        if x.kind == "write":
-            written.add(x.outs[0].memory)
-    return any(len(by[m]) > 1 for m in written)
-
-
-def writable(s: Step) -> bool:
-    """Whether the kernel of an in-place op can write to the target itself."""
-    return s.case.kernel.out and s.args[0] is s.outs[0] and s.case.made[0].dtype is s.outs[0].spec.dtype

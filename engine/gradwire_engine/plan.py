@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from gradwire_engine.backend import NUMPY_DTYPE, PARALLEL
-from gradwire_engine.blocks import Block, bound, grouped, writable
+from gradwire_engine.blocks import Block, in_blocks
 from gradwire_engine.graph import ALONE, Spent, holders
+from gradwire_engine.groups import Group, bound, grouped, writable
+from gradwire_engine.scalars import Scalars, of_scalars
 from gradwire_engine.simplify import simplify
 from gradwire_engine.spread import make_way
 from gradwire_engine.tensor import Storage, Tensor
@@ -27,6 +29,8 @@ from gradwire_engine.trace import Memory, Outcome, State, Step, Trace, Value
 if TYPE_CHECKING:
     from gradwire_engine.engine import Engine
 
+GROUPS: list[tuple[type[Group], int, Any]] = [(Block, 1, in_blocks), (Scalars, 2, of_scalars)]
+"""What kernels are run together, with the fewest that are worth it."""
 PAUSE = 5_000_000
 """Nanoseconds after which threads may have been put to sleep."""
 MOST_MARKS = 4096
@@ -91,7 +95,7 @@ class Plan:
         self.views = [s for s in steps if s.kind == "view" and s.outs[0].memory not in self.late]
         """What they are is worked out when memory is bound."""
         views = set(self.views)
-        self.work = grouped([s for s in steps if s not in views], self.late)
+        self.work = grouped([s for s in steps if s not in views], self.late, GROUPS)
         self.spent = np.zeros(len(self.work), np.int64)
         """Nanoseconds that each took, over all replays."""
         self.arrays: dict[Value, Any] = {v: v.array for w in self.work for v in w.inputs() if v.array is not None}
@@ -225,7 +229,7 @@ class Plan:
             if v is not None and t is not None:
                 self.arrays[v] = t.array
         for w in self.work:
-            if isinstance(w, Block) or w.kind == "make":
+            if isinstance(w, Group) or w.kind == "make":
                 for v in w.outs:
                     if v not in self.arrays and v.memory not in self.late and v.whole:
                         self.arrays[v] = self._array(v)
@@ -268,9 +272,9 @@ class Plan:
             kwargs["grads"] = [None if g is None else self.arrays[g] for g in step.grads or ()]
         return kwargs
 
-    def _call(self, w: Step | Block) -> Callable[[], Any]:
+    def _call(self, w: Step | Group) -> Callable[[], Any]:
         """What runs a piece of work."""
-        if isinstance(w, Block):
+        if isinstance(w, Group):
             return w.bind(self)
         fixed = not w.case.kernel.rng and self.late.isdisjoint(w.memories())
         if not fixed or (w.kind == "write" and not writable(w)):
@@ -318,7 +322,7 @@ class Plan:
         rows = []
         groups = 0
         for w, spent in zip(self.work, self.spent, strict=True):
-            steps, inner = (w.steps, w.inner) if isinstance(w, Block) else ([w], set())
+            steps, inner = (w.steps, w.inner) if isinstance(w, Group) else ([w], set())
             groups += len(steps) > 1
             for i, step in enumerate(steps):
                 if step.kind == "view":
@@ -364,7 +368,7 @@ class Plan:
                 mark(clock())
         except Exception as e:
             w = self.work[len(marks) - 1]
-            raise Interrupted(w.steps[0] if isinstance(w, Block) else w) from e
+            raise Interrupted(w.steps[0] if isinstance(w, Group) else w) from e
         self.replays += 1
         self._ended = marks[-1]
         self._marks.append(marks)
@@ -449,9 +453,9 @@ def _bindable(step: Step) -> bool:
     return step.case.kernel.out and step.case.dense
 
 
-def _heir(w: Step | Block, m: Memory, ending: list[Memory]) -> Memory | None:
+def _heir(w: Step | Group, m: Memory, ending: list[Memory]) -> Memory | None:
     """Whose place a result may take: an element-wise kernel can write over an argument that is not needed any more."""
-    if isinstance(w, Block) or w.kind != "make" or not w.case.base.pointwise:
+    if isinstance(w, Group) or w.kind != "make" or not w.case.base.pointwise:
         return None
     for v in w.inputs():
         if v.memory in ending and v.whole and v.memory is not m and v.spec is w.outs[0].spec and not v.memory.exposed:
@@ -464,8 +468,8 @@ def _whole(steps: Iterable[Step], v: Value) -> Value:
     return next(o for s in steps if s.kind == "make" for o in s.outs if o.memory is v.memory)
 
 
-def _name(w: Step | Block) -> str:
-    return "fused" if isinstance(w, Block) else w.case.base.name
+def _name(w: Step | Group) -> str:
+    return "fused" if isinstance(w, Group) else w.case.base.name
 
 
 def _products(step: Step) -> float:

@@ -44,7 +44,7 @@ ARRAY_METHODS = {n for n in dir(np.ndarray) if not n.startswith("_")}
 FLAGS = {"c_contiguous", "f_contiguous", "owndata"}
 UNKNOWN: Any = object()
 WRITE_OUT = "write the name out, so that it can be checked"
-CALLERS = {"registry.py", "blocks.py"}
+CALLERS = {"registry.py", "groups.py"}
 """Where the functions are called that kernels name: see test_functions_that_kernels_name."""
 EXAMPLES = {"add": (1, 2, 1), "sub": (1, 2, 1), "rsub": (1, 2, 1), "div": (1, 2, None), "pow": (np.ones(1), 2)}
 """Arguments with which such a kernel is that function."""

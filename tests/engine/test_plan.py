@@ -12,6 +12,7 @@ import pytest
 from gradwire_engine import Engine, Tensor, backward, grad
 from gradwire_engine.blocks import BLOCK, Block
 from gradwire_engine.plan import Interrupted, Plan
+from gradwire_engine.scalars import Scalars
 from gradwire_engine.trace import Trace, Unplanned
 from tests.engine.replay import Program, no_grad
 
@@ -302,6 +303,26 @@ def test_blocks_of_rows_with_what_is_the_same_for_each():
 
     compare(f, lambda e: (leaf(e, BLOCK, 5, requires_grad=False), leaf(e, 5, requires_grad=False),
                           leaf(e, 1, 1, requires_grad=False)))  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_arithmetic_of_single_numbers(dtype):
+    def f(e, a, b, x):
+        a.grad = None
+        loss = (a - 1.0) ** 2.0 + (b + 1.0) * 3.0 - (a - b) / (b + 2.0) + -a
+        descend(e, loss)
+        no_grad(e, lambda: e.call("sub_", a, a.grad * 0.1))
+        no_grad(e, lambda: e.call("add_", b, a))
+        no_grad(e, lambda: e.call("mul_", e.call("select", x, 0, 1), b))
+        again = no_grad(e, lambda: e.call("select", x, 0, 1) * a)
+        return [loss, no_grad(e, lambda: e.call("tanh", a) * b + again), e.call("div", b, 0.0)]
+
+    def make(e):
+        return [e.wrap(np.array(0.5, dtype), True), e.wrap(np.array(-0.5, dtype)), e.wrap(np.array([1.5, 2.5], dtype))]
+
+    with np.errstate(all="ignore"):
+        plan = compare(f, make, runs=6)
+    assert any(isinstance(w, Scalars) and len(w.steps) > 5 for w in plan.work)
 
 
 def test_no_block_sees_what_another_one_has_written():
