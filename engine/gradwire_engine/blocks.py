@@ -1,5 +1,6 @@
-"""Chains of element-wise kernels on large arrays, run block by block: what one kernel makes is still in the cache when
-the next one wants it, what only the chain needs takes a block's memory, and the cores share the blocks."""
+"""Chains of element-wise kernels on large arrays, and sums of these, run block by block: what one kernel makes is still
+in the cache when the next one wants it, what only the chain needs takes a block's memory, and the cores share the
+blocks. A sum is that of the blocks' sums."""
 
 from __future__ import annotations
 
@@ -12,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradwire_engine.backend import NUMPY_DTYPE
-from gradwire_engine.groups import Group, bound
+from gradwire_engine.groups import Group, bound, is_total, simple
 from gradwire_engine.spread import cores, ended, make_way
 from gradwire_engine.trace import Memory, Step, Value
+from gradwire_proto.spec import Spec
 
 if TYPE_CHECKING:
     from gradwire_engine.plan import Plan
@@ -37,27 +39,32 @@ class Block(Group):
 
     def bind(self, plan: Plan) -> Callable[[], None]:
         """What runs it on the arrays that the plan has for its values."""
-        spec = self.steps[0].outs[0].spec
+        spec = in_blocks_of(self.steps[0])
         flat = all(v.spec.numel in (1, spec.numel) for s in self.steps for v in (*s.inputs(), *s.outs))
         length = spec.numel if flat else spec.shape[0]
         rows = max(BLOCK * length // spec.numel, 1)
         spans = [(a, min(a + rows, length)) for a in range(0, length, rows)]
         workers = min(len(cores()), len(spans)) if spec.numel >= SHARED else 1
+        xp = plan.engine.xp
+        totals = {s.outs[0]: xp.empty(len(spans), NUMPY_DTYPE[s.outs[0].spec.dtype]) for s in self.steps if is_total(s)}
         shares = []
         for w in range(workers):
-            share = spans[w * len(spans) // workers : (w + 1) * len(spans) // workers]
-            scratch = self._scratch(plan, (rows if flat else (rows, *spec.shape[1:])))
-            shares.append([call for a, b in share for call in self._calls(plan, scratch, flat, a, b)])
-        return partial(_run, shares[0]) if workers == 1 else partial(_run_shared, shares)
+            first, last = w * len(spans) // workers, (w + 1) * len(spans) // workers
+            scratch = self._scratch(plan, spec, (rows if flat else (rows, *spec.shape[1:])))
+            shares.append([call for i in range(first, last)
+                           for call in self._calls(plan, scratch, totals, spec, flat, i, *spans[i])])  # fmt: skip
+        ends: list[Callable[[], Any]] = [partial(xp.add.reduce, parts, 0, None, plan.arrays[v])
+                                         for v, parts in totals.items()]  # fmt: skip
+        return partial(_run, shares[0] + ends) if workers == 1 else partial(_run_shared, shares, ends)
 
-    def _scratch(self, plan: Plan, shape: Any) -> dict[Memory, Any]:
+    def _scratch(self, plan: Plan, spec: Spec, shape: Any) -> dict[Memory, Any]:
         """A block's arrays for the inner memory, used again as soon as what was there is not needed."""
         last = {m: i for i, s in enumerate(self.steps) for m in s.memories()}
         free: dict[Any, list[Any]] = {}
         found: dict[Memory, Any] = {}
         for i, s in enumerate(self.steps):
             for v in s.outs:
-                if v.memory in self.inner and v.memory not in found:
+                if v.memory in self.inner and v.memory not in found and v.spec.numel == spec.numel:
                     dtype = NUMPY_DTYPE[v.spec.dtype]
                     have = free.setdefault(dtype, [])
                     found[v.memory] = have.pop() if have else plan.engine.xp.empty(shape, dtype)
@@ -66,8 +73,9 @@ class Block(Group):
                     free[found[m].dtype].append(found[m])
         return found
 
-    def _calls(self, plan: Plan, scratch: dict[Memory, Any], flat: bool, a: int, b: int) -> Iterable[Callable[[], Any]]:
-        numel, ndim = self.steps[0].outs[0].spec.numel, self.steps[0].outs[0].spec.ndim
+    def _calls(self, plan: Plan, scratch: dict[Memory, Any], totals: dict[Value, Any], spec: Spec, flat: bool, i: int,
+               a: int, b: int) -> Iterable[Callable[[], Any]]:  # fmt: skip
+        """What runs block ``i``, rows ``a`` to ``b``."""
 
         def part(v: Value) -> Any:
             if v.memory in scratch:
@@ -75,16 +83,25 @@ class Block(Group):
             array = plan.arrays[v]
             if v.spec.numel == 1:
                 return array.reshape(())
-            if v.spec.numel != numel:
+            if v.spec.numel != spec.numel:
                 return array  # the same for all rows
-            return array.reshape(-1)[a:b] if flat else array.reshape(self.steps[0].outs[0].spec.shape)[a:b]
+            return array.reshape(-1)[a:b] if flat else array.reshape(spec.shape)[a:b]
 
-        assert ndim
         for s in self.steps:
+            if s.outs[0] in totals:
+                numbers = part(s.args[0]).reshape(-1)
+                yield partial(plan.engine.xp.add.reduce, numbers, 0, None, totals[s.outs[0]][i, ...])
+                continue
             args = s.case.args.copy()
-            for i, _ in s.case.holes:
-                args[i] = part(s.args[i])
+            for k, _ in s.case.holes:
+                args[k] = part(s.args[k])
             yield bound(plan.engine.xp, s, args, part(s.outs[0]))
+
+
+def in_blocks_of(s: Step) -> Spec:
+    """What a step that may be run in blocks makes, or sums."""
+    found: Spec = s.args[0].spec if is_total(s) else s.outs[0].spec
+    return found
 
 
 def _run(calls: list[Callable[[], Any]]) -> None:
@@ -92,7 +109,7 @@ def _run(calls: list[Callable[[], Any]]) -> None:
         call()
 
 
-def _run_shared(shares: list[list[Callable[[], Any]]]) -> None:
+def _run_shared(shares: list[list[Callable[[], Any]]], ends: list[Callable[[], Any]]) -> None:
     make_way()
     others = [_pool().submit(_run_there, share) for share in shares[1:]]
     try:
@@ -100,6 +117,7 @@ def _run_shared(shares: list[list[Callable[[], Any]]]) -> None:
     finally:
         for other in others:
             other.result()
+    _run(ends)
 
 
 def _run_there(calls: list[Callable[[], Any]]) -> None:
@@ -107,9 +125,11 @@ def _run_there(calls: list[Callable[[], Any]]) -> None:
     ended()
 
 
-def in_blocks(s: Step, late: set[Memory]) -> Any:
-    """The shape of a result that may be made block by block."""
-    spec = s.outs[0].spec
+def in_blocks(s: Step) -> Any:
+    """The shape of what may be made, or summed, block by block."""
+    if not simple(s) and not is_total(s):
+        return None
+    spec = in_blocks_of(s)
     if spec.numel < 2 * BLOCK or not spec.contiguous:
         return None
     fits = all(

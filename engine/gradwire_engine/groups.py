@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradwire_engine.backend import NUMPY_DTYPE
 from gradwire_engine.trace import Memory, Step, Value
+from gradwire_proto import dtypes
 
 if TYPE_CHECKING:
     from gradwire_engine.plan import Plan
@@ -36,9 +37,8 @@ class Group:
         raise NotImplementedError
 
 
-Kind = Callable[[Step, set[Memory]], Any]
-"""What steps have in common that may follow one another in a group, given the memory that kernels allocate; None for
-a step that is in none."""
+Kind = Callable[[Step], Any]
+"""What steps have in common that may follow one another in a group; None for a step that is in none."""
 
 
 def grouped(steps: list[Step], late: set[Memory], kinds: list[tuple[type[Group], int, Kind]]) -> list[Step | Group]:
@@ -69,10 +69,10 @@ def grouped(steps: list[Step], late: set[Memory], kinds: list[tuple[type[Group],
 
     for s in steps:
         mine = None
-        if simple(s) and late.isdisjoint(s.memories()) and not _collides([s]):
+        if late.isdisjoint(s.memories()) and not _collides([s]):
             mine = next(((group, least, common) for group, least, kind in kinds
-                         if (common := kind(s, late)) is not None), None)  # fmt: skip
-        if mine != of or _collides([*chain, s]):
+                         if (common := kind(s)) is not None), None)  # fmt: skip
+        if mine != of or _collides([*chain, s]) or any(is_total(x) and x.outs[0] in s.inputs() for x in chain):
             end()
         of = mine
         chain.append(s)
@@ -88,6 +88,14 @@ def simple(s: Step) -> bool:
     if not s.case.dense if s.kind == "make" else not (s.kind == "write" and writable(s)):
         return False
     return direct(*[_Like(v) if type(v) is Value else v for v in s.args]) is not None
+
+
+def is_total(s: Step) -> bool:
+    """Whether a step sums all of an array, in its type."""
+    if s.case.op.name != "sum" or s.kind != "make" or not s.case.dense:
+        return False
+    given, made = s.args[0].spec, s.outs[0].spec
+    return not made.ndim and given.dtype is made.dtype and given.dtype in (dtypes.float32, dtypes.float64)
 
 
 class _Like:

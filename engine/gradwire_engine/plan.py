@@ -95,7 +95,7 @@ class Plan:
         self.views = [s for s in steps if s.kind == "view" and s.outs[0].memory not in self.late]
         """What they are is worked out when memory is bound."""
         views = set(self.views)
-        self.work = grouped([s for s in steps if s not in views], self.late, GROUPS)
+        self.work = grouped([s for s in steps if s not in views], self.late, GROUPS if engine.xp is np else [])
         self.spent = np.zeros(len(self.work), np.int64)
         """Nanoseconds that each took, over all replays."""
         self.arrays: dict[Value, Any] = {v: v.array for w in self.work for v in w.inputs() if v.array is not None}

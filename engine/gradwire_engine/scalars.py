@@ -9,8 +9,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gradwire_engine.backend import NUMPY_DTYPE
-from gradwire_engine.groups import Group
-from gradwire_engine.trace import Memory, Step, Value
+from gradwire_engine.groups import Group, simple
+from gradwire_engine.trace import Step, Value
 from gradwire_proto import dtypes
 
 if TYPE_CHECKING:
@@ -80,8 +80,10 @@ def _run(numbers: list[Any], loads: list[tuple[int, Any]], program: list[tuple[C
         array[()] = numbers[i]
 
 
-def of_scalars(s: Step, late: set[Memory]) -> Any:
+def of_scalars(s: Step) -> Any:
     """Whether a step makes one number, by arithmetic, of numbers of its type."""
+    if not simple(s):
+        return None
     spec = s.outs[0].spec
     if spec.ndim or spec.dtype not in (dtypes.float32, dtypes.float64):
         return None
