@@ -37,6 +37,12 @@ def _pool() -> ThreadPoolExecutor:
 class Block(Group):
     """Steps that are run together on one block after another. Their results all have one shape."""
 
+    def scratch(self) -> int:
+        """Each core has a block of each array, and a block is at least a row."""
+        spec = in_blocks_of(self.steps[0])
+        block = max(BLOCK, spec.numel // spec.shape[0])
+        return len(cores()) * block * sum(dtype.itemsize for dtype in self._slots(spec)[1])
+
     def bind(self, plan: Plan) -> Callable[[], None]:
         """What runs it on the arrays that the plan has for its values."""
         spec = in_blocks_of(self.steps[0])
@@ -47,31 +53,37 @@ class Block(Group):
         workers = min(len(cores()), len(spans)) if spec.numel >= SHARED else 1
         xp = plan.engine.xp
         totals = {s.outs[0]: xp.empty(len(spans), NUMPY_DTYPE[s.outs[0].spec.dtype]) for s in self.steps if is_total(s)}
+        slots, dtypes = self._slots(spec)
         shares = []
         for w in range(workers):
             first, last = w * len(spans) // workers, (w + 1) * len(spans) // workers
-            scratch = self._scratch(plan, spec, (rows if flat else (rows, *spec.shape[1:])))
+            arrays = [xp.empty(rows if flat else (rows, *spec.shape[1:]), dtype) for dtype in dtypes]
+            scratch = {m: arrays[k] for m, k in slots.items()}
             shares.append([call for i in range(first, last)
                            for call in self._calls(plan, scratch, totals, spec, flat, i, *spans[i])])  # fmt: skip
         ends: list[Callable[[], Any]] = [partial(xp.add.reduce, parts, 0, None, plan.arrays[v])
                                          for v, parts in totals.items()]  # fmt: skip
         return partial(_run, shares[0] + ends) if workers == 1 else partial(_run_shared, shares, ends)
 
-    def _scratch(self, plan: Plan, spec: Spec, shape: Any) -> dict[Memory, Any]:
-        """A block's arrays for the inner memory, used again as soon as what was there is not needed."""
+    def _slots(self, spec: Spec) -> tuple[dict[Memory, int], list[Any]]:
+        """Which array for a block each inner memory has, and their types: one is used again as soon as what was there
+        is not needed."""
         last = {m: i for i, s in enumerate(self.steps) for m in s.memories()}
-        free: dict[Any, list[Any]] = {}
-        found: dict[Memory, Any] = {}
+        free: list[int] = []
+        found: dict[Memory, int] = {}
+        dtypes: list[Any] = []
         for i, s in enumerate(self.steps):
             for v in s.outs:
                 if v.memory in self.inner and v.memory not in found and v.spec.numel == spec.numel:
                     dtype = NUMPY_DTYPE[v.spec.dtype]
-                    have = free.setdefault(dtype, [])
-                    found[v.memory] = have.pop() if have else plan.engine.xp.empty(shape, dtype)
-            for m in s.memories():
-                if m in found and last[m] == i:
-                    free[found[m].dtype].append(found[m])
-        return found
+                    slot = next((k for k in free if dtypes[k] == dtype), len(dtypes))
+                    if slot == len(dtypes):
+                        dtypes.append(dtype)
+                    else:
+                        free.remove(slot)
+                    found[v.memory] = slot
+            free += [found[m] for m in s.memories() if m in found and last[m] == i]
+        return found, dtypes
 
     def _calls(self, plan: Plan, scratch: dict[Memory, Any], totals: dict[Value, Any], spec: Spec, flat: bool, i: int,
                a: int, b: int) -> Iterable[Callable[[], Any]]:  # fmt: skip

@@ -32,6 +32,10 @@ class Group:
     def memories(self) -> set[Memory]:
         return {m for s in self.steps for m in s.memories()} - self.inner
 
+    def scratch(self) -> int:
+        """The most bytes that it takes for itself."""
+        return 0
+
     def bind(self, plan: Plan) -> Callable[[], None]:
         """What runs it on the arrays that the plan has for its values."""
         raise NotImplementedError

@@ -105,8 +105,7 @@ class Plan:
         self.unshared = 0
         """Bytes that the buffers would take if none were used twice."""
         self._buffers = self._allot()
-        self.nbytes = sum(b.nbytes for b in self._buffers)
-        self._storage = Storage(engine.meter, self.nbytes)
+        self.nbytes = sum(b.nbytes for b in self._buffers) + sum(w.scratch() for w in self.work if isinstance(w, Group))
         self._replaced = self._gradients_replaced()
         self._made: list[Tensor | None] = [None] * len(self.outcome.exports)
         """Gradients of the last run that may be those of the next one, by export."""
@@ -116,6 +115,10 @@ class Plan:
         """Whether what is handed out is a copy."""
         self._owned = [(j, e.value, _whole(steps, e.value)) for j, e in enumerate(self.outcome.exports)
                        if self._is_owned(e.value) and not self._small[j]]  # fmt: skip
+        # What is handed out is counted with the tensor, too, but stays the plan's when that is gone.
+        owned = {whole: whole.spec.nbytes for _, _, whole in self._owned}
+        engine.meter.check(self.nbytes + sum(owned.values()))
+        self._storage = Storage(engine.meter, self.nbytes + sum(owned.values()))
         self._sharing = _sharing([*self.given, *self.gradients, *[e.value for e in self.outcome.exports]])[
             self.outcome.first :
         ]

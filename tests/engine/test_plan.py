@@ -13,6 +13,7 @@ from gradwire_engine import Engine, Tensor, backward, grad
 from gradwire_engine.blocks import BLOCK, Block
 from gradwire_engine.plan import Interrupted, Plan
 from gradwire_engine.scalars import Scalars
+from gradwire_engine.spread import cores
 from gradwire_engine.trace import Trace, Unplanned
 from tests.engine.replay import Program, no_grad
 
@@ -293,7 +294,7 @@ def chain(e: Engine, a: Tensor, b: Tensor) -> list[Tensor]:
 def test_large_chains_run_in_blocks(shape):
     plan = compare(chain, lambda e: (leaf(e, *shape), leaf(e, *shape, requires_grad=False, seed=1)))
     assert any(isinstance(w, Block) and len(w.steps) > 2 for w in plan.work)
-    assert plan.nbytes <= 3 * plan.given[0].spec.nbytes
+    assert plan.nbytes <= plan.given[0].spec.nbytes + 8 * BLOCK * 4 * len(cores())
 
 
 def test_blocks_of_rows_with_what_is_the_same_for_each():
@@ -364,12 +365,14 @@ def test_stops_between_two_kernels():
 
 
 def test_results_are_held_to_the_limit():
-    e = Engine(max_bytes=100_000)
+    e = Engine(max_bytes=140_000)  # the argument, a result, and the plan's own
     x = leaf(e, 5000, requires_grad=False)
     program = Program(e, lambda e, x: [x * 2.0])
     kept = program(x)
+    used = e.meter.used
     with pytest.raises(MemoryError):
         program(x)
+    assert e.meter.used == used
     kept.clear()
     program(x)
 

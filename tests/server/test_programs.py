@@ -170,7 +170,8 @@ def test_failure_poisons_what_comes_of_it(raw):
 
 def test_memory_is_counted_and_given_back(raw):
     raw.send(put(1, np.ones(1_000_000)),
-             program(apply("exp", 1, results=(5,)), apply("sum", 5, results=(6,)), results=[6]))  # fmt: skip
+             program(apply("exp", 1, results=(5,)), apply("flip", 5, [0], results=(6,)), apply("sum", 6, results=(7,)),
+                     results=[7]))  # fmt: skip
     for i in (10, 11):
         raw.send(calls(FIRST, 0, i))
         assert raw.get(i) == pytest.approx(np.e * 1e6)
