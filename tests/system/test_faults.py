@@ -99,6 +99,33 @@ def test_big_tensors_resume_where_they_were_cut(server: Local):
     assert proxy.accepted > 5
 
 
+def test_a_captured_step_that_is_cut(server: Local):
+    def train(*_: Any) -> list[bytes]:
+        torch.manual_seed(1)
+        w = torch.tensor([[0.5, -0.25], [1.0, 0.75]], dtype=torch.float64, requires_grad=True)
+        optimizer = torch.optim.SGD([w], lr=0.1, momentum=0.5)
+
+        @torch.compile
+        def step(x: Any) -> Any:
+            loss = torch.dropout((x @ w).tanh(), 0.25, True).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        batches = [torch.tensor(np.random.default_rng(i).standard_normal((3, 2))) for i in range(8)]
+        seen = [step(batches[i % 8]).detach().numpy().tobytes() for i in range(150)]
+        seen.append(step.steps(batches * 4).numpy().tobytes())
+        return [*seen, w.detach().numpy().tobytes()]
+
+    want, counts, _ = server.run(train, lambda n: Fault())
+    got, ran, proxy = server.run(train, at_random(7, 0, 3000, 60))
+    assert got == want
+    assert ran == counts
+    assert counts["mm", "replay"] > 150
+    assert proxy.cuts > 10
+
+
 def test_threads_share_a_session_that_is_cut(server: Local):
     def share(*_: Any) -> dict[int, list[bytes]]:
         made: dict[int, list[bytes]] = {}
