@@ -111,6 +111,20 @@ def filled(out: Any, made: Any) -> Any:
     return out
 
 
+LINE = 64
+"""Bytes of a cache line, which is also the widest vector: a sum of two arrays takes half the time where they begin at a
+multiple of it, as CuPy's do and NumPy's do not."""
+
+
+def aligned(xp: Any, nbytes: int) -> Any:
+    """Memory that begins where a cache line does."""
+    if xp is not np:
+        return xp.empty(nbytes, "u1")
+    memory = np.empty(nbytes + LINE, "u1")
+    start = -memory.ctypes.data % LINE
+    return memory[start : start + nbytes]
+
+
 def room(xp: Any, out: Any, shape: tuple[int, ...], dtype: Any) -> Any:
     """Where a kernel may write a result in this shape and type: in ``out``, or in a new array if that is of another."""
     return xp.empty(shape, dtype) if out is None or out.dtype != dtype else out.reshape(shape)

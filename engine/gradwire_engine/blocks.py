@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradwire_engine.backend import NUMPY_DTYPE
+from gradwire_engine.backend import NUMPY_DTYPE, aligned
 from gradwire_engine.groups import Group, bound, is_total, simple
 from gradwire_engine.spread import cores, ended, make_way
 from gradwire_engine.trace import Memory, Step, Value
@@ -57,7 +57,8 @@ class Block(Group):
         shares = []
         for w in range(workers):
             first, last = w * len(spans) // workers, (w + 1) * len(spans) // workers
-            arrays = [xp.empty(rows if flat else (rows, *spec.shape[1:]), dtype) for dtype in dtypes]
+            shape = (rows,) if flat else (rows, *spec.shape[1:])
+            arrays = [aligned(xp, math.prod(shape) * t.itemsize).view(t).reshape(shape) for t in dtypes]
             scratch = {m: arrays[k] for m, k in slots.items()}
             shares.append([call for i in range(first, last)
                            for call in self._calls(plan, scratch, totals, spec, flat, i, *spans[i])])  # fmt: skip

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from gradwire_engine.backend import NUMPY_DTYPE, PARALLEL
+from gradwire_engine.backend import NUMPY_DTYPE, PARALLEL, aligned
 from gradwire_engine.blocks import Block, in_blocks
 from gradwire_engine.graph import ALONE, Spent, holders
 from gradwire_engine.groups import Group, bound, grouped, writable
@@ -185,14 +185,13 @@ class Plan:
                 self.places[m] = b
             free += [self.places[m] for m in ending]
         self.engine.meter.check(sum(sizes))
-        return [self.engine.xp.empty(n, "u1") for n in sizes]
+        return [aligned(self.engine.xp, n) for n in sizes]
 
     def _array(self, v: Value) -> Any:
         """The memory of a value that a kernel with ``out`` makes."""
         dtype, place = NUMPY_DTYPE[v.spec.dtype], self.places.get(v.memory)
-        if place is None:
-            return self.engine.xp.empty(v.spec.shape, dtype)
-        return self._buffers[place][: v.spec.nbytes].view(dtype).reshape(v.spec.shape)
+        memory = aligned(self.engine.xp, v.spec.nbytes) if place is None else self._buffers[place][: v.spec.nbytes]
+        return memory.view(dtype).reshape(v.spec.shape)
 
     def _gradients_replaced(self) -> list[tuple[int, int]]:
         """Tensors that get another gradient than the one there was, which is not looked at, each with the export that
@@ -251,7 +250,9 @@ class Plan:
             self._calls[i] = self._call(self.work[i])
 
     def _references(self, v: Value, whole: Value) -> int:
-        return getrefcount(self.arrays[v]) + getrefcount(self.arrays[whole])
+        array = self.arrays[whole]
+        # A view of what was handed out refers to the memory that this is in.
+        return getrefcount(self.arrays[v]) + getrefcount(array) + getrefcount(array.base)
 
     def _view(self, step: Step) -> None:
         made = step.case.kernel.run(self.engine.xp, *self._args(step), **step.case.kwargs)

@@ -19,7 +19,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from gradwire_engine import Engine, Tensor
-from gradwire_engine.backend import DTYPE, NUMPY_DTYPE
+from gradwire_engine.backend import DTYPE, NUMPY_DTYPE, aligned
 from gradwire_engine.graph import FunctionNode, Node, history
 from gradwire_engine.tensor import Storage
 from gradwire_proto.catalog.declare import Op
@@ -501,7 +501,11 @@ class Session:
         if len(data) != s.nbytes:
             raise ValueError(f"{s} takes {s.nbytes} bytes, got {len(data)}")
         array = np.frombuffer(data, NUMPY_DTYPE[s.dtype]).reshape(shape)
-        return array if own else array.copy()
+        if not own:
+            made = aligned(np, s.nbytes).view(array.dtype).reshape(shape)
+            made[...] = array
+            return made
+        return array
 
     def zeros_like(self, t: Tensor) -> Tensor:
         return self.engine.keep(self.engine.xp.zeros(t.shape, NUMPY_DTYPE[t.dtype]))
