@@ -118,11 +118,11 @@ multiple of it, as CuPy's do and NumPy's do not."""
 
 def aligned(xp: Any, nbytes: int) -> Any:
     """Memory that begins where a cache line does."""
-    if xp is not np:
-        return xp.empty(nbytes, "u1")
-    memory = np.empty(nbytes + LINE, "u1")
-    start = -memory.ctypes.data % LINE
-    return memory[start : start + nbytes]
+    if xp is np:
+        memory = np.empty(nbytes + LINE, "u1")
+        start = -memory.ctypes.data % LINE
+        return memory[start : start + nbytes]
+    return xp.empty(nbytes, "u1")
 
 
 def room(xp: Any, out: Any, shape: tuple[int, ...], dtype: Any) -> Any:
