@@ -12,12 +12,14 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from sys import getrefcount
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from gradwire_engine.backend import NUMPY_DTYPE, PARALLEL, aligned
 from gradwire_engine.blocks import Block, in_blocks
+from gradwire_engine.buffers import allot
+from gradwire_engine.estimate import multiplications
 from gradwire_engine.graph import ALONE, Spent, holders
 from gradwire_engine.groups import Group, bound, grouped, writable
 from gradwire_engine.scalars import Scalars, of_scalars
@@ -39,35 +41,12 @@ SMALL = 4096
 """Bytes: a result of no more, which many calls may wait to be asked for, is copied out of the plan's memory."""
 
 
-PER_KERNEL = 8e-7
-"""Seconds that any kernel takes, for predictions; what follows, for its data."""
-BANDWIDTH = 8e9
-"""Bytes a second."""
-PRODUCTS = 5e10
-"""Multiplications a second, of matrices."""
-
-
 class Interrupted(Exception):
     """A step failed: the ones after it were not run."""
 
     def __init__(self, step: Step):
         super().__init__()
         self.step = step
-
-
-class Row(NamedTuple):
-    """A kernel, as a plan tells of it."""
-
-    step: Step
-    group: int
-    """Those of one are run block by block together, from 1."""
-    buffer: int
-    """Which of the plan's buffers its result is in, from 1."""
-    nbytes: int
-    """Read and written."""
-    predicted: float
-    measured: float
-    """Seconds: the mean of all replays, told with the first of a group."""
 
 
 class Plan:
@@ -100,13 +79,14 @@ class Plan:
         """Nanoseconds that each took, over all replays."""
         self.arrays: dict[Value, Any] = {v: v.array for w in self.work for v in w.inputs() if v.array is not None}
         """What each value is now."""
-        self.places: dict[Memory, int] = {}
-        """Which buffer each memory is in."""
-        self.unshared = 0
-        """Bytes that the buffers would take if none were used twice."""
-        self._buffers = self._allot()
+        allotment = allot(self.work, self.late)
+        self.places, self.unshared = allotment.places, allotment.unshared
+        engine.meter.check(sum(allotment.sizes))
+        self._buffers = [aligned(engine.xp, n) for n in allotment.sizes]
         self.nbytes = sum(b.nbytes for b in self._buffers) + sum(w.scratch() for w in self.work if isinstance(w, Group))
-        self._replaced = self._gradients_replaced()
+        used = {m for w in self.work for m in w.memories()} | {e.value.memory for e in self.outcome.exports}
+        self._gradients_used = [(i, g) for i, g in enumerate(self.gradients) if g is not None and g.memory in used]
+        self._replaced = self._gradients_replaced(used)
         self._made: list[Tensor | None] = [None] * len(self.outcome.exports)
         """Gradients of the last run that may be those of the next one, by export."""
         returned = {n - self.outcome.first for n in self.outcome.results}
@@ -134,7 +114,7 @@ class Plan:
                 self._users.setdefault(m, []).append(i)
         self._ended = 0
         """When the last replay did."""
-        self._multiplies = any(_products(s) >= PARALLEL for s in steps if s.kind != "view")
+        self._multiplies = any(multiplications(s) >= PARALLEL for s in steps if s.kind != "view")
         """Whether matrix products on several cores are part of it."""
         self._marks: deque[list[int]] = deque(maxlen=MOST_MARKS)
         """When the kernels of each replay began, and the last ended."""
@@ -148,56 +128,16 @@ class Plan:
         """Whether what is handed out is the plan's own array."""
         return not v.memory.given and v.memory not in self.late
 
-    def _allot(self) -> list[Any]:
-        """Buffers for the memory that nothing outside sees, each used again as soon as what is there is not needed."""
-        born: dict[Memory, int] = {}
-        last: dict[Memory, int] = {}
-        touched = [w.memories() for w in self.work]
-        for i, (w, memories) in enumerate(zip(self.work, touched, strict=True)):
-            for v in w.outs:
-                m = v.memory
-                if m not in born and not m.exposed and m not in self.late:
-                    born[m] = v.spec.nbytes
-            last.update(dict.fromkeys(memories, i))
-        sizes: list[int] = []
-        free: list[int] = []
-        for i, (w, memories) in enumerate(zip(self.work, touched, strict=True)):
-            ending = [m for m in memories if last[m] == i and m in born]
-            for m in [m for m in memories if m in born and m not in self.places]:
-                size = born[m]
-                self.unshared += size
-                heir = _heir(w, m, ending)
-                if heir is not None:
-                    ending.remove(heir)
-                    self.places[m] = self.places[heir]
-                    continue
-                fitting = [b for b in free if sizes[b] >= size]
-                if fitting:
-                    b = min(fitting, key=lambda b: sizes[b])
-                elif free:
-                    b = max(free, key=lambda b: sizes[b])
-                    sizes[b] = size
-                else:
-                    b = len(sizes)
-                    sizes.append(size)
-                if b in free:
-                    free.remove(b)
-                self.places[m] = b
-            free += [self.places[m] for m in ending]
-        self.engine.meter.check(sum(sizes))
-        return [aligned(self.engine.xp, n) for n in sizes]
-
     def _array(self, v: Value) -> Any:
         """The memory of a value that a kernel with ``out`` makes."""
         dtype, place = NUMPY_DTYPE[v.spec.dtype], self.places.get(v.memory)
         memory = aligned(self.engine.xp, v.spec.nbytes) if place is None else self._buffers[place][: v.spec.nbytes]
         return memory.view(dtype).reshape(v.spec.shape)
 
-    def _gradients_replaced(self) -> list[tuple[int, int]]:
+    def _gradients_replaced(self, used: set[Memory]) -> list[tuple[int, int]]:
         """Tensors that get another gradient than the one there was, which is not looked at, each with the export that
         it is; -1 where it is none that can stay the same tensor from one run to the next."""
         outcome = self.outcome
-        used = {m for w in self.work for m in w.memories()} | {e.value.memory for e in outcome.exports}
         numbers = [n for _, n in outcome.grads] + outcome.results + [e.base for e in outcome.exports]
         found = []
         for i, number in outcome.grads:
@@ -227,9 +167,10 @@ class Plan:
 
     def _bind(self, given: Sequence[Tensor], gradients: Sequence[Tensor | None]) -> None:
         """Bind everything, at first to the tensors of the trace."""
-        for v, t in zip((*self.given, *self.gradients), (*given, *gradients), strict=True):
-            if v is not None and t is not None:
-                self.arrays[v] = t.array
+        for v, t in zip(self.given, given, strict=True):
+            self.arrays[v] = t.array
+        for i, g in self._gradients_used:
+            self.arrays[g] = gradients[i].array  # type: ignore[union-attr]
         for w in self.work:
             if isinstance(w, Group) or w.kind == "make":
                 for v in w.outs:
@@ -309,7 +250,7 @@ class Plan:
         for v in self._ending.get(step, ()):
             self.arrays.pop(v, None)
 
-    # ---- telling ----
+    # ---- times ----
 
     def settle(self) -> None:
         """Enter what replays took into the engine's times: many at once, which costs each next to nothing."""
@@ -319,24 +260,6 @@ class Plan:
             self.spent += took.sum(axis=0)
             for times, column in zip(self._times, took.T.tolist(), strict=True):
                 times += column
-
-    def rows(self) -> list[Row]:
-        """The kernels in order."""
-        self.settle()
-        rows = []
-        groups = 0
-        for w, spent in zip(self.work, self.spent, strict=True):
-            steps, inner = (w.steps, w.inner) if isinstance(w, Group) else ([w], set())
-            groups += len(steps) > 1
-            for i, step in enumerate(steps):
-                if step.kind == "view":
-                    continue
-                nbytes = sum(v.spec.nbytes for v in (*step.inputs(), *step.outs) if v.memory not in inner)
-                place = self.places.get(step.outs[0].memory, -1) if step.outs else -1
-                mean = float(spent) / self.replays * 1e-9 if self.replays and not i else 0.0
-                rows.append(Row(step, groups if len(steps) > 1 else 0, place + 1, nbytes,
-                                PER_KERNEL + nbytes / BANDWIDTH + _products(step) / PRODUCTS, mean))  # fmt: skip
-        return rows
 
     # ---- running ----
 
@@ -399,8 +322,9 @@ class Plan:
         for v, t in zip(self.given, given, strict=True):
             if arrays[v] is not t.array:
                 self._rebind(v, t.array)
-        for g, grad in zip(self.gradients, gradients, strict=True):
-            if g is not None and grad is not None and arrays[g] is not grad.array:
+        for i, g in self._gradients_used:
+            grad = gradients[i]
+            if grad is not None and arrays[g] is not grad.array:
                 self._rebind(g, grad.array)
         for j, v, whole, n in self._held:
             if self._made[j] is None and self._references(v, whole) > n:
@@ -457,16 +381,6 @@ def _bindable(step: Step) -> bool:
     return step.case.kernel.out and step.case.dense
 
 
-def _heir(w: Step | Group, m: Memory, ending: list[Memory]) -> Memory | None:
-    """Whose place a result may take: an element-wise kernel can write over an argument that is not needed any more."""
-    if isinstance(w, Group) or w.kind != "make" or not w.case.base.pointwise:
-        return None
-    for v in w.inputs():
-        if v.memory in ending and v.whole and v.memory is not m and v.spec is w.outs[0].spec and not v.memory.exposed:
-            return v.memory
-    return None
-
-
 def _whole(steps: Iterable[Step], v: Value) -> Value:
     """The value that is all of the memory of ``v``."""
     return next(o for s in steps if s.kind == "make" for o in s.outs if o.memory is v.memory)
@@ -474,20 +388,6 @@ def _whole(steps: Iterable[Step], v: Value) -> Value:
 
 def _name(w: Step | Group) -> str:
     return "fused" if isinstance(w, Group) else w.case.base.name
-
-
-def _products(step: Step) -> float:
-    """The multiplications of a matrix product or a convolution."""
-    if step.case.base.name not in FACTORS:
-        return 0.0
-    a, b = [v.spec for v in step.inputs()][:2]
-    if "conv" in step.case.base.name:
-        return step.outs[0].spec.numel * b.numel / b.shape[0]
-    return step.outs[0].spec.numel * a.shape[-1]
-
-
-FACTORS = frozenset({"mm", "bmm", "mv", "matmul", "linear", "addmm", "baddbmm", "convolution"})
-"""Ops that are products first of all."""
 
 
 def _pattern(tensors: Sequence[Tensor]) -> list[int]:

@@ -33,6 +33,11 @@ class Brake:
         """When the backward pass under way began."""
 
     @property
+    def limited(self) -> bool:
+        """Whether there is a limit."""
+        return self._seconds < math.inf
+
+    @property
     def cancelled(self) -> bool:
         """Whether the frame that runs is."""
         return self._engine.halt is CANCELLED

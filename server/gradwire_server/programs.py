@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gradwire_engine import Tensor
+from gradwire_engine.estimate import rows
 from gradwire_engine.plan import Interrupted, Plan
 from gradwire_engine.tensor import Storage
 from gradwire_engine.trace import Trace, Unplanned
@@ -120,7 +121,8 @@ class Program:
 
     def _replay(self, s: Session, plan: Plan, tensors: list[Any], results: Sequence[int]) -> None:
         """Run it from a plan."""
-        before = s.brake.start()
+        limited = s.brake.limited
+        before = s.brake.start() if limited else 0.0
         try:
             made = plan.run(tensors)
         except Interrupted as e:
@@ -134,7 +136,8 @@ class Program:
             s.poison(results, s.explain(e))
             return
         finally:
-            s.brake.stop(before, s.begun)
+            if limited:
+                s.brake.stop(before, s.begun)
         for i, t in zip(results, made, strict=True):
             s.tensors[i] = t
 
@@ -165,7 +168,7 @@ class Program:
         )  # fmt: skip
         for plan in self.plans[-1:]:
             made.bytes, made.unshared_bytes = plan.nbytes, plan.unshared
-            for row in plan.rows():
+            for row in rows(plan):
                 kernel = made.kernels.add(op=row.step.case.op.name, group=row.group, buffer=row.buffer,
                                           bytes=row.nbytes, predicted_seconds=row.predicted,
                                           measured_seconds=row.measured)  # fmt: skip

@@ -11,6 +11,7 @@ import pytest
 
 from gradwire_engine import Engine, Tensor, backward, grad
 from gradwire_engine.blocks import BLOCK, Block
+from gradwire_engine.estimate import rows
 from gradwire_engine.plan import Interrupted, Plan
 from gradwire_engine.scalars import Scalars
 from gradwire_engine.spread import cores
@@ -32,7 +33,7 @@ def find(e: Engine, root: Tensor, inputs: Sequence[Tensor], create_graph: bool =
 
 
 def ops(plan: Plan) -> list[str]:
-    return [row.step.case.op.name for row in plan.rows()]
+    return [row.step.case.op.name for row in rows(plan)]
 
 
 def same(a: Tensor | None, b: Tensor | None) -> None:
