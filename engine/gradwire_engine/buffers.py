@@ -58,7 +58,7 @@ def allot(work: Sequence[Step | Group], late: set[Memory]) -> Allotment:
 
 def _heir(w: Step | Group, m: Memory, ending: list[Memory]) -> Memory | None:
     """Whose place a result may take: an element-wise kernel can write over an argument that is not needed any more."""
-    if isinstance(w, Group) or w.kind != "make" or not w.case.base.pointwise:
+    if isinstance(w, Group) or w.kind != "make" or len(w.outs) > 1 or not w.case.base.pointwise:
         return None
     for v in w.inputs():
         if v.memory in ending and v.whole and v.memory is not m and v.spec is w.outs[0].spec:
