@@ -10,12 +10,13 @@ READY := .venv/.ready
 ORACLE := .venv/.oracle
 PROTOS := $(wildcard proto/gradwire_proto/v1/*.proto)
 
-.PHONY: help venv demo test conformance lint proto docs stubs clean
+.PHONY: help venv demo test conformance bench-ops lint proto docs stubs clean
 
 help:
 	@echo "make demo         train a digit classifier through an embedded server"
 	@echo "make test         run the tests"
 	@echo "make conformance  compare with PyTorch itself (installs it), where $(SHARED) is"
+	@echo "make bench-ops    time each op's kernel and derivative beside PyTorch's (installs it)"
 	@echo "make lint         ruff and mypy"
 	@echo "make proto        make the gRPC stubs from the .proto files"
 	@echo "make docs         write the op reference to build/docs"
@@ -51,6 +52,9 @@ else
 conformance:
 	@echo "conformance: there is no $(SHARED)/conformance here, so nothing was compared"
 endif
+
+bench-ops: $(ORACLE)
+	$(BIN)/python bench/op_families.py
 
 lint: $(READY)
 	$(BIN)/ruff check

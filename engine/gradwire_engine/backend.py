@@ -265,7 +265,7 @@ def library(device: str) -> Any:
 
 # log(p / (1 - p)) / x, where p = ndtr(x), as a polynomial in x ** 2, fitted where it matters: x p is right to 7e-8.
 _LOGIT = (1.59576899, 0.0726678216, -6.5908371e-05, -0.000110556268, 7.94628199e-06, -2.67297283e-07, 3.61880767e-09)
-BLOCK = 16384
+BLOCK = 1 << 16
 """Elements that stay in a core's cache while several passes go over them."""
 
 
@@ -324,6 +324,18 @@ def normal_odds(xp: Any, x: Any) -> Any:
     made -= np.float32(_LOGIT[0])
     made *= x
     return np.exp(made, out=made) if made.ndim else np.exp(made)
+
+
+def log_add_exp(xp: Any, x: Any, y: Any, out: Any = None) -> Any:
+    """log(exp(x) + exp(y)): of large arrays made of functions that NumPy has vectors for, as its own is not."""
+    if xp is not np or x.size <= FEW or x.dtype.itemsize < 4:
+        return xp.logaddexp(x, y, out=out)
+    top = np.maximum(x, y)
+    less = np.asarray(np.abs(x - y))
+    np.exp(np.negative(less, out=less), out=less)
+    np.add(top, np.log1p(less, out=less), out=less)
+    np.copyto(less, top, where=np.isinf(top))  # of two infinities the difference is nan
+    return filled(out, less)
 
 
 def generator(xp: Any, seed: int | list[int]) -> Any:

@@ -6,15 +6,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from functools import cache, partial
+from functools import partial
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from gradwire_engine.backend import NUMPY_DTYPE, aligned
 from gradwire_engine.groups import Group, bound, is_total, simple
-from gradwire_engine.spread import cores, ended, make_way
+from gradwire_engine.spread import cores, ended, make_way, pool
 from gradwire_engine.trace import Memory, Step, Value
 from gradwire_proto.spec import Spec
 
@@ -26,12 +23,6 @@ BLOCK = 1 << 16
 take a tenth longer, for Python's part."""
 SHARED = 1 << 18
 """Elements from which on the cores share the blocks; waking another one takes some 50 us."""
-
-
-@cache
-def _pool() -> ThreadPoolExecutor:
-    """Threads beside the sessions' own: NumPy lets go of the interpreter within a kernel."""
-    return ThreadPoolExecutor(max(len(cores()) - 1, 1), "gradwire-blocks", lambda: np.seterr(all="ignore"))
 
 
 class Block(Group):
@@ -124,7 +115,7 @@ def _run(calls: list[Callable[[], Any]]) -> None:
 
 def _run_shared(shares: list[list[Callable[[], Any]]], ends: list[Callable[[], Any]]) -> None:
     make_way()
-    others = [_pool().submit(_run_there, share) for share in shares[1:]]
+    others = [pool().submit(_run_there, share) for share in shares[1:]]
     try:
         _run(shares[0])
     finally:

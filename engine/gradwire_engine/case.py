@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
 from gradwire_engine.backend import NUMPY_DTYPE
+from gradwire_engine.pieces import divisible, kernel_in_pieces, plan_in_pieces
 from gradwire_engine.registry import KERNELS, RULES, Plan
 from gradwire_proto.catalog.declare import Op
 from gradwire_proto.spec import Spec
@@ -40,7 +43,7 @@ class Case:
 
     __slots__ = (
         "apart", "args", "asks", "base", "carrying", "clean", "dense", "holes", "in_specs", "kernel", "kwargs", "lists",
-        "made", "need", "op", "results", "savings", "spans", "specs", "tensors", "times",
+        "made", "need", "op", "parted", "results", "savings", "spans", "specs", "tensors", "times",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, op: Op, specs: Sequence[Any]):
@@ -55,6 +58,10 @@ class Case:
         self.made = self.base.infer(specs).results if op.inplace_of else inferred.results
         """The specs of what the kernel makes."""
         self.kernel = KERNELS[self.base.name]
+        self.parted = engine.xp is np and divisible(self.base, specs, self.made)
+        """Whether it and its derivative are made in pieces."""
+        if self.parted:
+            self.kernel = kernel_in_pieces(self.kernel, self.made[0])
         self.kwargs: dict[str, Any] = {}
         if self.kernel.spec:
             self.kwargs["spec"] = self.made if op.returns_list or len(self.made) != 1 else self.made[0]
@@ -118,6 +125,8 @@ class Case:
             wanted = {i for bit, i in enumerate(self.tensors) if mask >> bit & 1}
             needs = tuple(i in wanted for i in range(len(self.op.params)))
             plan = rule.plan(needs)
+            if self.parted:
+                plan = plan_in_pieces(plan, self.made[0])
             blank: list[Any] = [None] * len(plan.slots)
             inputs = []
             for slot, kind, i in plan.now:

@@ -6,38 +6,13 @@ import math
 from typing import Any
 
 from gradwire_engine.backend import NUMPY_DTYPE, filled, in_blocks, normal_odds
+from gradwire_engine.masks import kept, select, without
 from gradwire_engine.registry import kernel
-from gradwire_proto import dtypes
 
 
 def wide(xp: Any, x: Any) -> Any:
     """Half precision as float32: sums and exponentials of halves lose what torch keeps."""
     return x.astype(xp.float32) if x.dtype.itemsize == 2 else x
-
-
-def kept(xp: Any, x: Any, mask: Any) -> Any:
-    """``x`` where the mask holds, else 0. Where ``where`` would branch at each number, this is ten times as fast."""
-    return x * mask if x.dtype.kind == "c" else _masked(xp, x, -mask.view(xp.int8))
-
-
-def without(xp: Any, x: Any, mask: Any, out: Any = None) -> Any:
-    """``x``, but 0 where the mask holds."""
-    return xp.multiply(x, ~mask, out=out) if x.dtype.kind == "c" else _masked(xp, x, mask.view(xp.int8) - 1, out)
-
-
-def _masked(xp: Any, x: Any, ones: Any, out: Any = None) -> Any:
-    """``x`` where ``ones`` is -1, which has all bits set, else 0. Its bytes grow to the size of ``x`` but here."""
-    bits = BITS[x.itemsize]
-    made = ones.astype(bits)
-    if out is not None:
-        out = out.view(bits)
-    elif made.ndim and made.shape == x.shape:
-        out = made
-    return xp.bitwise_and(x.view(bits), made, out=out).view(x.dtype)
-
-
-BITS = {d.itemsize: NUMPY_DTYPE[d] for d in (dtypes.int16, dtypes.int32, dtypes.int64)}
-"""The integers of a number of bytes."""
 
 
 def rectified(xp: Any, x: Any, slope: Any) -> Any:
@@ -46,7 +21,7 @@ def rectified(xp: Any, x: Any, slope: Any) -> Any:
 
 
 kernel("relu", lambda xp, input, out=None: xp.maximum(input, 0, out=out))
-kernel("threshold", lambda xp, input, threshold, value: xp.where(input <= threshold, input.dtype.type(value), input))
+kernel("threshold", lambda xp, input, threshold, value: select(xp, input <= threshold, input.dtype.type(value), input))
 kernel("threshold_backward", lambda xp, grad, input, threshold, out=None:
        without(xp, grad, input <= threshold, out))  # fmt: skip
 kernel("leaky_relu", lambda xp, input, negative_slope: rectified(xp, input, negative_slope))
@@ -57,7 +32,7 @@ kernel("hardtanh_backward", lambda xp, grad, input, min_val, max_val:
        kept(xp, grad, (input > min_val) & (input < max_val)))  # fmt: skip
 kernel("hardsigmoid", lambda xp, input: xp.clip(input / 6 + 0.5, 0, 1))
 kernel("hardswish", lambda xp, input: input * xp.clip(input / 6 + 0.5, 0, 1))
-kernel("hardshrink", lambda xp, input, lambd: xp.where(abs(input) <= lambd, input.dtype.type(0), input))
+kernel("hardshrink", lambda xp, input, lambd: select(xp, abs(input) <= lambd, input.dtype.type(0), input))
 kernel("hardshrink_backward", lambda xp, grad, input, lambd:
        without(xp, grad, (input >= -lambd) & (input <= lambd)))  # fmt: skip
 kernel("softshrink", lambda xp, input, lambd: input - xp.clip(input, -lambd, lambd))
@@ -78,7 +53,7 @@ def silu(xp: Any, input: Any) -> Any:
 @kernel("softplus")
 def softplus(xp: Any, input: Any, beta: float = 1, threshold: float = 20) -> Any:
     scaled = input * beta
-    return xp.where(scaled > threshold, input, xp.log1p(xp.exp(xp.minimum(scaled, threshold))) / beta)
+    return select(xp, scaled > threshold, input, xp.log1p(xp.exp(xp.minimum(scaled, threshold))) / beta)
 
 
 @kernel("mish")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gradwire_engine.backend import NUMPY_DTYPE, finfo
+from gradwire_engine.backend import NUMPY_DTYPE, finfo, log_add_exp
+from gradwire_engine.masks import select
 from gradwire_engine.registry import kernel
 from gradwire_proto.spec import Spec
 
@@ -113,9 +114,9 @@ def nan_to_num(xp: Any, input: Any, nan: float | None, posinf: float | None, neg
     if input.dtype.kind == "c":
         return join(xp, *(nan_to_num(xp, part, nan, posinf, neginf) for part in (input.real, input.imag)))
     most = float(finfo(input.dtype).max)
-    x = xp.where(xp.isnan(input), 0.0 if nan is None else nan, input)
-    x = xp.where(x == math.inf, most if posinf is None else posinf, x)
-    return xp.where(x == -math.inf, -most if neginf is None else neginf, x)
+    x = select(xp, xp.isnan(input), 0.0 if nan is None else nan, input)
+    x = select(xp, x == math.inf, most if posinf is None else posinf, x)
+    return select(xp, x == -math.inf, -most if neginf is None else neginf, x)
 
 
 @kernel("clamp")
@@ -130,7 +131,7 @@ def clamp(xp: Any, input: Any, min: Any, max: Any, out: Any = None) -> Any:
 @kernel("logaddexp")
 def logaddexp(xp: Any, input: Any, other: Any, out: Any = None) -> Any:
     if input.dtype.kind != "c":
-        return xp.logaddexp(input, other, out=out)
+        return log_add_exp(xp, input, other, out)
     less = input.real < other.real
     low, high = xp.where(less, input, other), xp.where(less, other, input)
     return xp.add(high, xp.log1p(xp.exp(low - high)), out=out)
@@ -153,7 +154,7 @@ kernel("imag", lambda xp, input: input.imag)
 def angle(xp: Any, input: Any) -> Any:
     if input.dtype.kind == "c":
         return xp.arctan2(input.imag, input.real)
-    return xp.where(input < 0, math.pi, xp.where(input == input, 0, input))
+    return select(xp, input < 0, math.pi, select(xp, input == input, 0, input))
 
 
 @kernel("view_as_real")

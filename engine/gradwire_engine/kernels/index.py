@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from gradwire_engine.backend import add_at, maximum_at, minimum_at, multiply_at
+from gradwire_engine.masks import select
 from gradwire_engine.registry import kernel
 from gradwire_proto.catalog.meta import wrap_dim
 
 
 @kernel("where")
 def where(xp: Any, condition: Any, input: Any, other: Any) -> Any:
-    return xp.where(condition.astype(bool, copy=False), input, other)
+    return select(xp, condition.astype(bool, copy=False), input, other)
 
 
 def check(index: Any, size: int, text: str, error: type[Exception] = IndexError, wrap: bool = False) -> None:
@@ -215,9 +216,9 @@ def index_fill(xp: Any, input: Any, dim: int, index: Any, value: Any, out: Any =
 def masked_fill(xp: Any, input: Any, mask: Any, value: Any, out: Any = None) -> Any:
     value = xp.asarray(_value(value, input.dtype)).astype(input.dtype)
     if out is None:
-        return xp.where(mask, value, input)
+        return select(xp, mask, value, input)
     out = _written(xp, input, out)
-    xp.copyto(out, value, where=mask)
+    out[...] = select(xp, xp.broadcast_to(mask, out.shape), value, out)
     return out
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from gradwire_engine.backend import filled, handed, largest, room, summed
 from gradwire_engine.kernels.activation import wide
+from gradwire_engine.masks import select
 from gradwire_engine.registry import kernel
 
 
@@ -27,18 +28,23 @@ def mse_loss(xp: Any, input: Any, target: Any, reduction: str) -> Any:
 @kernel("smooth_l1_loss")
 def smooth_l1_loss(xp: Any, input: Any, target: Any, reduction: str, beta: float) -> Any:
     d = abs(input - target)
-    return reduce(xp, xp.where(d < beta, d * d * (0.5 / beta), d - 0.5 * beta) if beta else d, reduction)
+    return reduce(xp, select(xp, d < beta, d * d * (0.5 / beta), d - 0.5 * beta) if beta else d, reduction)
 
 
 @kernel("huber_loss")
 def huber_loss(xp: Any, input: Any, target: Any, reduction: str, delta: float) -> Any:
     d = abs(input - target)
-    return reduce(xp, xp.where(d < delta, d * d * 0.5, (d - 0.5 * delta) * delta), reduction)
+    return reduce(xp, select(xp, d < delta, d * d * 0.5, (d - 0.5 * delta) * delta), reduction)
+
+
+def _softplus(xp: Any, x: Any) -> Any:
+    """log(1 + exp(x))"""
+    return xp.maximum(x, 0) + xp.log1p(xp.exp(-abs(x)))
 
 
 @kernel("soft_margin_loss")
 def soft_margin_loss(xp: Any, input: Any, target: Any, reduction: str) -> Any:
-    return reduce(xp, xp.logaddexp(0, -target * wide(xp, input)), reduction)
+    return reduce(xp, _softplus(xp, -target * wide(xp, input)), reduction)
 
 
 @kernel("binary_cross_entropy")

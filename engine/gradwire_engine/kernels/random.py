@@ -8,7 +8,7 @@ from typing import Any
 
 from gradwire_engine import backend
 from gradwire_engine.backend import NUMPY_DTYPE
-from gradwire_engine.kernels.activation import kept
+from gradwire_engine.masks import kept
 from gradwire_engine.registry import kernel
 
 MANTISSA = {"float16": 11, "bfloat16": 8}

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from gradwire_proto.catalog.creation import check_number
-from gradwire_proto.catalog.declare import Inferred, Op, op
+from gradwire_proto.catalog.declare import Inferred, Op, elementwise, op
 from gradwire_proto.catalog.meta import broadcast_shapes, common_dtype, wrap_dim
 from gradwire_proto.dtypes import DType, bool_, int8, int16, int32, int64, uint8
 from gradwire_proto.spec import Spec, spec
 
 
+@elementwise
 def _where(op: Op, condition: Spec, input: object, other: object) -> Inferred:
     if condition.dtype not in (bool_, uint8):
         raise RuntimeError(
@@ -234,6 +235,7 @@ _CPP_TYPES = {
 }  # fmt: skip
 
 
+@elementwise
 def _masked_fill(op: Op, input: Spec, mask: Spec, value: Any) -> Spec:
     if mask.dtype is not bool_:
         name = _CPP_TYPES.get(mask.dtype, mask.dtype.legacy.lower())
