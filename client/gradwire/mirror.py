@@ -13,7 +13,8 @@ from collections.abc import Iterable
 class Node:
     """A recorded op, or a leaf."""
 
-    __slots__ = ("calls_back", "freed", "has_grad", "leaf", "parents", "replaced", "retains", "seq", "unsure")
+    __slots__ = ("behind", "calls_back", "freed", "has_grad", "leaf", "parents", "replaced", "retains", "seq",
+                 "unsure")  # fmt: skip
 
     def __init__(self, parents: tuple[Node, ...] = (), seq: int = 0, leaf: bool = False, unsure: bool = False):
         self.parents = parents
@@ -22,8 +23,11 @@ class Node:
         self.leaf = leaf
         self.freed = False
         """A backward without ``retain_graph`` went through it."""
-        self.has_grad = False
-        """Of a leaf, or a tensor that retains its gradient: backward has reached it."""
+        self.has_grad: bool | None = False
+        """Of a leaf, or a tensor that retains its gradient: backward has reached it. None where only the server knows.
+        """
+        self.behind: tuple[Node, ...] = ()
+        """What the gradient that ``create_graph`` made was made from."""
         self.retains = False
         """Of a tensor that is no leaf: it keeps its gradient all the same."""
         self.replaced = 0

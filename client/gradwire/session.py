@@ -107,7 +107,7 @@ class Session:
         """The user's exception that ended a callback: it is raised again where backward was called."""
         self.answers: list[Tensor | None] = []
         """What callbacks returned, kept until the backward pass that asked is over."""
-        self.hooks: dict[int, Callable[[Tensor], Tensor | None]] = {}
+        self.hooks: dict[int, Callable[..., Tensor | None]] = {}
         self.leaves: weakref.WeakValueDictionary[int, Tensor] = weakref.WeakValueDictionary()
         """The leaves that require grad, by id."""
         self.last_write = 0

@@ -340,8 +340,8 @@ class Tensor:
             self._grad_flag, self._leaf = requires_grad, True
             self._session.leaves[self._id] = self
             before, self._node = self._node, None
-            if before is not None and before.has_grad:  # graphs keep the old node; the gradient stays here
-                self._own_node().has_grad = True
+            if before is not None and before.has_grad is not False:  # graphs keep the old node; the gradient stays here
+                self._own_node().has_grad = before.has_grad
         return self
 
     def retain_grad(self) -> None:
@@ -394,24 +394,25 @@ class Tensor:
         node, known = self._node, self._grad
         if here.capture is not None:
             known = here.capture.gradient(self)
-        if node is not None and node.has_grad and (known is None or self._grad_seen != node.replaced):
+        if node is not None and node.has_grad is not False and (known is None or self._grad_seen != node.replaced):
             self._grad, self._grad_seen = None, node.replaced
             session = self._session
             made = Tensor(session, session.new_id(), spec(self._spec.shape, self.dtype))
-            sure = not node.unsure
+            sure = not node.unsure and node.has_grad is True
             request = 0 if sure else session.wire.request()
             with session.wire.lock:
                 m = session.instruction(names=[self]).get_gradient
                 m.tensor, m.result, m.request = self._id, made._id, request
             note(made)
-            if request and not session.wire.wait(request).done.defined[0]:
-                node.has_grad = False
+            if request:
+                node.has_grad = session.wire.wait(request).done.defined[0]
+            if not node.has_grad:
                 if here.capture is not None:
                     here.capture.undefined.add(made._id)
                 return None
             if node.unsure:
                 made._grad_flag = None
-                made._node = Node(unsure=True)
+                made._node = Node(node.behind, unsure=True)
                 made._leaf = False
             self._grad = made
         return self._grad
@@ -496,7 +497,7 @@ def drop_gradients(tensors: Iterable[Tensor]) -> None:
     for t in tensors:
         node = t._node
         # What is captured drops a gradient whether or not there is one the first time.
-        if t._grad is not None or (node is not None and node.has_grad) or here.capture is not None:
+        if t._grad is not None or (node is not None and node.has_grad is not False) or here.capture is not None:
             if here.capture is not None:
                 here.capture.sets_gradient(t)
             t._grad = None

@@ -22,7 +22,7 @@ from gradwire_engine.tensor import Tensor
 from gradwire_proto import refusals
 from gradwire_proto.spec import Spec
 
-Hook = Callable[[Tensor], Tensor | None]
+Hook = Callable[[Tensor | None], Tensor | None]
 
 
 def backward(engine: Engine, roots: list[Tensor], grads: list[Tensor | None], *, retain_graph: bool,
@@ -56,10 +56,7 @@ def grad(engine: Engine, outputs: list[Tensor], inputs: list[Tensor], grads: lis
     for i in range(len(found)):
         if found[i] is None:
             if not allow_unused:
-                raise RuntimeError(
-                    f"The differentiated Tensor at index {i} appears to not have been used in the graph. Set "
-                    "allow_unused=True if this is the desired behavior."
-                )
+                raise RuntimeError(refusals.unused(i))
             results.append(None)
         elif create_graph:
             results.append(found[i])
@@ -225,12 +222,13 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
                 raise RuntimeError(engine.halt)
             node = nodes.pop()
             grads = arrived.pop(node, None) or [None] * len(node.out_specs)
+            if captures and node in captures and node not in ends:
+                capture(node, grads)  # as torch has it: hooks change what is captured only where the graph ends
             if node.hooks or node.retained:
                 _hooks(engine, node, node.hooks or {}, grads, tensors)
-            if captures and node in captures:
+            if captures and node in ends:
                 capture(node, grads)
-                if node in ends:
-                    continue
+                continue
             made: Any = NOTHING
             engine.line = node.line
             if grads[0] is None and not any(g is not None for g in grads):
@@ -327,10 +325,11 @@ def _hooks(engine: Engine, node: Node, hooks: dict[int, dict[int, Hook]], grads:
     """Run the hooks of the tensors whose gradients these are, then keep what is to be retained."""
     for nr, several in hooks.items():
         for hook in list(several.values()):
-            if grads[nr] is None:
-                break
-            t = grads[nr] if tensors else engine.keep(grads[nr])
+            g = grads[nr]
+            t = g if g is None or tensors else engine.keep(g)
             new = hook(t)
+            if new is None:
+                new = t  # which the hook may have written to
             if new is not None:
                 grads[nr] = new if tensors else new.array
     for nr, ref in (node.retained or {}).items():

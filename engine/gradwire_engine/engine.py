@@ -400,8 +400,8 @@ class Engine:
         node.retained[nr] = weakref.ref(t)
 
     def add_hook(
-        self, t: Tensor, hook: int, run: Callable[[Tensor], Tensor | None]
-    ) -> dict[int, Callable[[Tensor], Tensor | None]]:
+        self, t: Tensor, hook: int, run: Callable[[Tensor | None], Tensor | None]
+    ) -> dict[int, Callable[[Tensor | None], Tensor | None]]:
         """Have ``run`` see, and perhaps replace, each gradient that arrives at ``t``; the table it is in."""
         if not t.requires_grad and history(t) is None:
             raise RuntimeError(refusals.NO_GRAD_HOOKED)
@@ -415,7 +415,7 @@ class Engine:
         table[hook] = run
         return table
 
-    def add_post_hook(self, t: Tensor, hook: int, run: Callable[[Tensor], Tensor | None]) -> None:
+    def add_post_hook(self, t: Tensor, hook: int, run: Callable[[Tensor | None], Tensor | None]) -> None:
         """Have ``run`` called with leaf ``t`` after its ``.grad`` was added to."""
         if t.grad_fn is not None:
             raise RuntimeError(refusals.NON_LEAF_POST_HOOKED)

@@ -42,7 +42,7 @@ class Node:
         self.seq = engine.recorded
         self.line = engine.line
         """Where the client called the op: an interned location, 0 if unknown."""
-        self.hooks: dict[int, dict[int, Callable[[Tensor], Tensor | None]]] | None = None
+        self.hooks: dict[int, dict[int, Callable[[Tensor | None], Tensor | None]]] | None = None
         """Tensor hooks by output number."""
         self.retained: dict[int, Any] | None = None
         """Weak references to the tensors that retain their gradient, by output number."""

@@ -109,8 +109,8 @@ class Tensor:
         self.generation = 0
         """For a base, how often its history was rewritten by in-place ops; for a view, when it last looked."""
         self.accumulator: weakref.ref[AccumulateGrad] | None = None
-        self.hooks: dict[int, Callable[[Tensor], Tensor | None]] | None = None
-        self.post_hooks: dict[int, Callable[[Tensor], Tensor | None]] | None = None
+        self.hooks: dict[int, Callable[[Tensor | None], Tensor | None]] | None = None
+        self.post_hooks: dict[int, Callable[[Tensor | None], Tensor | None]] | None = None
         self.detached = False
 
     @property

@@ -89,3 +89,20 @@ def assigned_shape(gradient: Any, tensor: Any) -> str:
         f"attempting to assign a gradient of size '{list(gradient)}' to a tensor of size '{list(tensor)}'. Please "
         "ensure that the gradient and the tensor are the same size"
     )
+
+
+def unused(i: int) -> str:
+    return (
+        f"The differentiated Tensor at index {i} appears to not have been used in the graph. Set allow_unused=True if "
+        "this is the desired behavior."
+    )
+
+
+def batched_shape(i: int, gradient: Any, output: Any) -> str:
+    return (
+        "If `is_grads_batched=True`, we interpret the first dimension of each grad_output as the batch dimension. The "
+        "sizes of the remaining dimensions are expected to match the shape of corresponding output, but a mismatch was "
+        f"detected: grad_output[{i}] has a shape of torch.Size({list(gradient)}) and output[{i}] has a shape of "
+        f"torch.Size({list(output)}). If you only want some tensors in `grad_output` to be considered batched, "
+        "consider using vmap."
+    )

@@ -217,7 +217,7 @@ def _add_hook(s: Session, m: pb.AddHook) -> None:
         raise MemoryError(f"the session has a limit of {s.limits.max_hooks} hooks")
     hook = m.hook
 
-    def run(t: Tensor) -> Tensor | None:
+    def run(t: Tensor | None) -> Tensor | None:
         results = s.call_back([t], s.engine.grad_enabled, hook=hook)
         return results[0] if results else None
 

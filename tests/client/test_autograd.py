@@ -381,3 +381,152 @@ def test_graphs_go_when_results_go():
     gc.collect()
     (x * 2).sum().backward()
     assert values(x.grad) == [2]
+
+
+# ---- what torch's own tests of autograd look at ----
+
+
+def test_a_name_that_autograd_lacks():
+    assert not hasattr(torch.autograd, "nonexistent")
+
+
+def test_a_function_may_return_no_gradient():
+    class Stop(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 1
+
+        @staticmethod
+        def backward(ctx, g):
+            return None
+
+    x = leaf(1.0)
+    Stop.apply(x).backward()
+    assert x.grad is None
+    assert grad(Stop.apply(x), x, allow_unused=True) == (None,)
+
+
+def test_a_gradient_of_create_graph_leads_to_its_leaf():
+    x = leaf(1.0, 2.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        (x**3).sum().backward(create_graph=True)
+    g, x.grad = x.grad, None
+    g.sum().backward()
+    assert values(x.grad) == [6, 12]
+
+
+def test_inputs_that_backward_does_not_reach():
+    x, q = leaf(1.0), leaf(2.0)
+    x.sum().backward(inputs=[q])
+    assert x.grad is None
+    assert q.grad is None
+    y = x * 2
+    (y * 3).sum().backward(inputs=[y])
+    assert values(y.grad) == [3]
+    assert y.retains_grad
+
+
+def test_a_hook_may_write_to_the_gradient():
+    x = leaf(1.0)
+    x.register_hook(lambda g: g.mul_(3) and None)
+    (x * 2).sum().backward()
+    assert values(x.grad) == [6]
+
+
+def test_a_hook_is_told_that_no_gradient_came():
+    x = leaf(1.0, 2.0)
+    a, b = (x * 2).unbind()
+    seen = []
+    b.register_hook(seen.append)
+    a.backward()
+    assert seen == [None]
+
+
+def test_what_is_captured_on_the_way_is_as_it_was_before_hooks():
+    x = leaf(1.0)
+    y = x * 2
+    y.register_hook(lambda g: g * 10)
+    z = (y * 1).sum()
+    assert [values(g) for g in grad(z, (y, x), retain_graph=True)] == [[1], [20]]
+    assert values(grad(z, y)[0]) == [10]
+
+
+def test_grad_says_what_it_was_given():
+    x = leaf(1.0, 2.0)
+    with pytest.raises(RuntimeError, match="all inputs have to be Tensors or GradientEdges, but got int"):
+        grad(x.sum(), [3])
+    with pytest.raises(AssertionError, match=r"Expected output to be a torch\.Tensor"):
+        torch.autograd.backward([3])
+    with pytest.warns(FutureWarning, match="only_inputs argument is deprecated"):
+        grad(x.sum(), x, only_inputs=False)
+    with pytest.warns(FutureWarning, match="`grad_variables` is deprecated"):
+        torch.autograd.backward(x.sum(), grad_variables=torch.tensor(1.0))
+    with pytest.raises(RuntimeError, match=r"grad_output\[0\] has a shape of torch\.Size\(\[3\]\)"):
+        grad(x * 2, x, torch.ones(2, 3), is_grads_batched=True)
+
+
+def test_keyword_arguments_and_plain_results_of_a_function():
+    class Scale(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, k=2):
+            ctx.k = k
+            return x * k, "plain"
+
+        @staticmethod
+        def backward(ctx, g, none):
+            assert none is None
+            return g * ctx.k, None
+
+    x = leaf(1.0)
+    y, word = Scale.apply(x, k=3)
+    y.backward()
+    assert word == "plain"
+    assert values(x.grad) == [3]
+
+
+def test_refusals_of_functions():
+    class Dirty(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.mark_dirty(x.add_(1))
+            return x.clone()
+
+    class Extra(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, k):
+            return x * k
+
+        @staticmethod
+        def backward(ctx, g):
+            return g, g
+
+    class Both(Extra):
+        @staticmethod
+        def vjp(ctx, g):
+            return g, None
+
+    x = leaf(1.0)
+    with pytest.raises(RuntimeError, match="Some elements marked as dirty during the forward method were not returned"):
+        Dirty.apply(x * 1)
+    with pytest.raises(RuntimeError, match="different than None at position 2, but the corresponding forward input"):
+        Extra.apply(x, 3).backward()
+    with pytest.raises(RuntimeError, match="Implementing both 'backward' and 'vjp'"):
+        Both.apply(x, 3).backward()
+
+
+def test_generators_keep_their_grad_mode():
+    @torch.no_grad()
+    def steps():
+        try:
+            sent = yield torch.is_grad_enabled()
+            yield sent, torch.is_grad_enabled()
+        except ValueError:
+            yield "caught", torch.is_grad_enabled()
+
+    g = steps()
+    assert next(g) is False
+    assert torch.is_grad_enabled()
+    assert g.send("a") == ("a", False)
+    assert g.throw(ValueError) == ("caught", False)
+    assert repr(torch.set_grad_enabled(True)) == "torch.autograd.grad_mode.set_grad_enabled(mode=True)"

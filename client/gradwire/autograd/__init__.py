@@ -17,6 +17,7 @@ from gradwire.tensor import Tensor
 from gradwire_proto import refusals
 from gradwire_proto.spec import spec
 
+Variable = Tensor
 Several = Tensor | Sequence[Tensor]
 CYCLE = (
     "Using backward() with create_graph=True will create a reference cycle between the parameter and its "
@@ -24,10 +25,14 @@ CYCLE = (
     "this. If you have to use this function, make sure to reset the .grad fields of your parameters to None "
     "after use to break the cycle and avoid the leak."
 )
+NOT_ONLY_INPUTS = (
+    "only_inputs argument is deprecated and is ignored now (defaults to True). To accumulate gradient for other parts "
+    "of the graph, please use torch.autograd.backward."
+)
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("functional", "forward_ad"):
+    if name in ("functional", "graph"):
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
@@ -40,10 +45,18 @@ def backward(tensors: Several, grad_tensors: Any = None, retain_graph: bool | No
         RuntimeError: torch's: no history, not a scalar, shapes that don't fit, a graph used twice, a saved tensor
             written to. Where the client can't rule an error out it waits for the server; else it returns at once.
     """
+    if grad_variables is not None:
+        warnings.warn("`grad_variables` is deprecated. Use `grad_tensors` instead.", FutureWarning, stacklevel=2)
+        if grad_tensors is not None:
+            raise RuntimeError(
+                "`grad_tensors` and `grad_variables` (deprecated) arguments both passed to `backward()`. Please only "
+                "use `grad_tensors`."
+            )
+        grad_tensors = grad_variables
     roots = [tensors] if isinstance(tensors, Tensor) else list(tensors)
     if not roots:
         return
-    grads = _gradients(roots, grad_tensors if grad_tensors is not None else grad_variables)
+    grads = _gradients(roots, grad_tensors)
     _check(roots, grads)
     if create_graph:
         warnings.warn(CYCLE, UserWarning, stacklevel=3)
@@ -52,6 +65,9 @@ def backward(tensors: Several, grad_tensors: Any = None, retain_graph: bool | No
         only = [inputs] if isinstance(inputs, Tensor) else list(inputs)
         if not only:
             raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
+        _check_inputs(only)
+        for t in only:
+            t.retain_grad()
     session = roots[0]._session
     walk = Walk([_node(t) for t in roots], session.last_write)
     keep = create_graph if retain_graph is None else retain_graph
@@ -72,10 +88,16 @@ def backward(tensors: Several, grad_tensors: Any = None, retain_graph: bool | No
         if only is not None:
             m.inputs.extend([t._id for t in only])
     guess = create_graph or any(n.unsure for n in walk.reached)
+    certain = not any(n.calls_back for n in walk.reached)  # code of the client's may stop a gradient
+    behind = tuple(walk.reached) if create_graph else ()
     for node in reached:
-        if node.leaf or node.retains or only is not None:
-            node.has_grad = True
+        if node.leaf or node.retains:
+            if not certain or node not in walk.reached:
+                node.has_grad = node.has_grad or None
+            else:
+                node.has_grad = True
             node.unsure = node.unsure or guess
+            node.behind = behind or node.behind
             # After a cancelled backward the gradient that is known may be its error.
             node.replaced += bool(create_graph or node.retains or session.wire.cancelled)
     if request:
@@ -102,6 +124,8 @@ def grad(outputs: Several, inputs: Several, grad_outputs: Any = None, retain_gra
     Raises:
         RuntimeError: torch's, as for :func:`backward`, and for an input that is not part of the graph.
     """
+    if not only_inputs:
+        warnings.warn(NOT_ONLY_INPUTS, FutureWarning, stacklevel=2)
     outs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     ins = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     if not ins:
@@ -115,6 +139,11 @@ def grad(outputs: Several, inputs: Several, grad_outputs: Any = None, retain_gra
     unused = bool(allow_unused) or materialize_grads
     grads = _gradients(outs, grad_outputs)
     _check(outs, grads)
+    _check_inputs(ins)
+    if not outs:
+        if not unused:
+            raise RuntimeError(refusals.unused(0))
+        return tuple(t.new_zeros(t.shape) if materialize_grads else None for t in ins)  # type: ignore[attr-defined]
     for t in ins:
         if not t.requires_grad:
             raise RuntimeError(refusals.NO_GRAD_DIFFERENTIATED)
@@ -147,7 +176,8 @@ def grad(outputs: Several, inputs: Several, grad_outputs: Any = None, retain_gra
         note(r)  # type: ignore[arg-type]
     for n in walk.reached:
         if n.retains:
-            n.has_grad = n.unsure = True
+            n.has_grad = n.has_grad or None
+            n.unsure = True
             n.replaced += 1
     if request:
         defined = _wait(session, request).defined
@@ -166,12 +196,21 @@ def _batched(outs: list[Tensor], ins: list[Tensor], grad_outputs: Any, create_gr
     """One backward a row of the batch of gradients, stacked."""
     import gradwire
 
-    several = [grad_outputs] if isinstance(grad_outputs, Tensor) else list(grad_outputs)
+    if grad_outputs is None:
+        raise RuntimeError(refusals.NOT_SCALAR)
+    several = _gradients(outs, grad_outputs)
+    for i, (g, t) in enumerate(zip(several, outs, strict=True)):
+        if g is not None and g.shape[1:] != t.shape:
+            raise RuntimeError(refusals.batched_shape(i, g.shape[1:], t.shape))
+    count = next(g.shape[0] for g in several if g is not None)
     rows = [
-        grad(outs, ins, [g[i] for g in several], True, create_graph, True, allow_unused, False, materialize)
-        for i in range(several[0].shape[0])
-    ]
-    return tuple(None if c[0] is None else gradwire.stack(c) for c in zip(*rows, strict=True))
+        grad(outs, ins, [g if g is None else g[i] for g in several], True, create_graph, True,  # type: ignore[index]
+             allow_unused or materialize)
+        for i in range(count)
+    ]  # fmt: skip
+    made = [None if c[0] is None else gradwire.stack(c) for c in zip(*rows, strict=True)]
+    return tuple(t.new_zeros(t.shape) if g is None and materialize else g  # type: ignore[attr-defined]
+                 for g, t in zip(made, ins, strict=True))  # fmt: skip
 
 
 def _gradients(roots: list[Tensor], given: Any) -> list[Tensor | None]:
@@ -189,6 +228,8 @@ def _gradients(roots: list[Tensor], given: Any) -> list[Tensor | None]:
 def _check(roots: list[Tensor], grads: list[Tensor | None]) -> None:
     """torch's refusals that need no look at the graph."""
     for i, (t, g) in enumerate(zip(roots, grads, strict=True)):
+        if not isinstance(t, Tensor):
+            raise AssertionError("Expected output to be a torch.Tensor")
         t._refresh()
         if g is not None:
             if g._spec.shape != t._spec.shape:
@@ -202,6 +243,12 @@ def _check(roots: list[Tensor], grads: list[Tensor | None]) -> None:
                 raise RuntimeError(refusals.not_real(t.dtype))
         if t._grad_flag is False:
             raise RuntimeError(refusals.no_history(i))
+
+
+def _check_inputs(inputs: list[Tensor]) -> None:
+    for t in inputs:
+        if not isinstance(t, Tensor):
+            raise RuntimeError(f"all inputs have to be Tensors or GradientEdges, but got {type(t).__name__}")
 
 
 def _node(t: Tensor) -> Node:
@@ -230,6 +277,7 @@ def _wait(session: Session, request: int) -> Any:
 
 __all__ = [
     "Function",
+    "Variable",
     "backward",
     "enable_grad",
     "grad",

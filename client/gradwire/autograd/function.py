@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -21,6 +22,14 @@ NO_BACKWARD = (
     "You must implement either the backward or vjp method for your custom autograd.Function to use it with backward "
     "mode AD."
 )
+DIRTY_NOT_RETURNED = (
+    "Some elements marked as dirty during the forward method were not returned as output. The inputs that are modified "
+    "inplace must all be outputs of the Function."
+)
+TWO_BACKWARDS = (
+    "Implementing both 'backward' and 'vjp' for a custom Function is not allowed. You should only implement one of "
+    "them."
+)
 
 
 class Context:
@@ -36,6 +45,12 @@ class Context:
         self._dirty: tuple[Tensor, ...] = ()
         self._number = 0
         self._specs: list[Spec] = []
+        self._places: list[int] | None = None
+        """Of several outputs, which are tensors."""
+        self._tensors: frozenset[int] = frozenset()
+        """Which arguments are tensors."""
+        self._width = 1
+        """How many outputs there are."""
 
     def save_for_backward(self, *tensors: Tensor | None) -> None:
         """Keep tensors for backward, to be found in ``saved_tensors``."""
@@ -46,10 +61,29 @@ class Context:
                 )
         self._to_save = tensors
 
+    def save_for_forward(self, *tensors: Tensor | None) -> None:
+        """For a ``jvp`` method: accepted, as there is no forward mode to use it."""
+
     def mark_non_differentiable(self, *tensors: Tensor) -> None:
+        """Say that these outputs have no gradient.
+
+        Raises:
+            RuntimeError: one is no tensor.
+        """
+        for t in tensors:
+            if not isinstance(t, Tensor):
+                raise RuntimeError(f"mark_non_differentiable only accepts variable arguments, but got {type(t)}")
         self._non_differentiable = tensors
 
     def mark_dirty(self, *tensors: Tensor) -> None:
+        """Say that these inputs were written to; each must be returned.
+
+        Raises:
+            RuntimeError: one is no tensor.
+        """
+        for t in tensors:
+            if not isinstance(t, Tensor):
+                raise RuntimeError(f"mark_dirty can only accept variables, but argument is of type {type(t).__name__}")
         self._dirty = tensors
 
     def set_materialize_grads(self, value: bool) -> None:
@@ -122,6 +156,7 @@ class Function:
 
     vjp = backward
     setup_context: Any = None
+    generate_vmap_rule = False
 
     def __init__(self, *args: Any, **kwargs: Any):
         raise RuntimeError(
@@ -131,13 +166,22 @@ class Function:
         )
 
     @classmethod
-    def apply(cls, *args: Any) -> Any:
-        """Run forward, and make the result part of the graph."""
+    def apply(cls, *args: Any, **kwargs: Any) -> Any:
+        """Run forward, and make the result part of the graph.
+
+        Keyword arguments go to forward as if they were given by place.
+
+        Raises:
+            RuntimeError: what was marked as dirty is a leaf, or not returned.
+        """
+        if kwargs or cls.setup_context is not None:
+            args = _by_place(cls, args, kwargs)
         tensors = [a for a in args if isinstance(a, Tensor)]
         recorded = dispatch.mode.grad and any(t.requires_grad for t in tensors)
         if recorded:
             forbid(f"records the custom function {cls.__name__}", "call it outside")
         ctx = Context(cls, tuple(isinstance(a, Tensor) and a.requires_grad for a in args))
+        ctx._tensors = frozenset(i for i, a in enumerate(args) if isinstance(a, Tensor))
         before, dispatch.mode.grad = dispatch.mode.grad, False
         try:
             if cls.setup_context is None:
@@ -147,8 +191,12 @@ class Function:
                 cls.setup_context(ctx, args, made)
         finally:
             dispatch.mode.grad = before
-        outputs = [made] if isinstance(made, Tensor) else list(made)
-        if not recorded:
+        several = isinstance(made, tuple)
+        outputs = list(made) if several else [made]
+        for t in ctx._dirty:
+            if not any(t is o for o in outputs):
+                raise RuntimeError(DIRTY_NOT_RETURNED)
+        if not recorded or not any(isinstance(o, Tensor) for o in outputs):
             return made
         for t in ctx._dirty:
             if t.is_leaf and t.requires_grad:
@@ -159,7 +207,17 @@ class Function:
         ctx._finish(args, plain, results)
         for i, r in zip(places, results, strict=True):
             outputs[i] = r
-        return outputs[0] if isinstance(made, Tensor) else tuple(outputs)
+        ctx._places, ctx._width = (places, len(outputs)) if several else (None, 1)
+        return tuple(outputs) if several else outputs[0]
+
+
+def _by_place(cls: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+    """The arguments of forward in order, defaults filled in."""
+    given = args if cls.setup_context is not None else (None, *args)
+    bound = inspect.signature(cls.forward).bind(*given, **kwargs)
+    if cls.setup_context is not None:
+        bound.apply_defaults()
+    return bound.args if cls.setup_context is not None else bound.args[1:]
 
 
 class _Once(Function):
@@ -259,11 +317,11 @@ def answer(session: Session, m: pb.Callback) -> pb.Answer:
 
 def _hook(session: Session, number: int, g: Tensor | None) -> list[Tensor | None]:
     hook = session.hooks.get(number)
-    if hook is None or g is None:
+    if hook is None:
         return [None]
-    made = hook(g)
-    if made is None:
-        return [None]
+    made = hook(g)  # None where no gradient came
+    if made is None or g is None:
+        return [made]
     if not isinstance(made, Tensor):
         raise TypeError(f"expected Variable, but hook returned '{type(made).__name__}'")
     name = hook.__name__
@@ -285,11 +343,19 @@ def _function(session: Session, m: pb.Callback, grads: list[Tensor | None]) -> l
     if ctx.materialize_grads:
         grads = [dispatch.ops.full(s.shape, 0, dtype=s.dtype) if g is None else g
                  for g, s in zip(grads, ctx._specs, strict=True)]  # fmt: skip
-    run = cls.backward if cls.backward is not Function.backward else cls.vjp
+    own, other = cls.backward is not Function.backward, cls.vjp is not Function.vjp
+    if own and other:
+        raise RuntimeError(TWO_BACKWARDS)
+    if ctx._places is not None:  # outputs that are no tensors have None
+        filled: list[Tensor | None] = [None] * ctx._width
+        for place, g in zip(ctx._places, grads, strict=True):
+            filled[place] = g
+        grads = filled
+    run = cls.backward if own else cls.vjp
     made = run(ctx, *grads)
     if not m.retain_graph:
         ctx._saved = None
-    several = list(made) if isinstance(made, (tuple, list)) else [made]
+    several = list(made) if isinstance(made, tuple) else [made]
     wanted = len(ctx.needs_input_grad)
     name = f"{cls.__name__}Backward"
     while len(several) > wanted and several[-1] is None:
@@ -298,7 +364,12 @@ def _function(session: Session, m: pb.Callback, grads: list[Tensor | None]) -> l
         raise RuntimeError(
             f"function {name} returned an incorrect number of gradients (expected {wanted}, got {len(several)})"
         )
-    for g in several:
+    for i, g in enumerate(several):
+        if g is not None and i not in ctx._tensors:
+            raise RuntimeError(
+                f"function {name} returned a gradient different than None at position {i + 1}, but the corresponding "
+                "forward input was not a Variable"
+            )
         if g is not None and not isinstance(g, Tensor):
             raise RuntimeError(f"expected Variable or None (got {type(g).__name__})")
     return [g if need else None for g, need in zip(several, ctx.needs_input_grad, strict=True)]

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Generator
 from typing import Any
 
 from gradwire.dispatch import mode
@@ -27,18 +28,19 @@ class _Mode:
 
     def __call__(self, f: Callable[..., Any]) -> Callable[..., Any]:
         enabled = self._enabled
+        if inspect.isclass(f):
+            warnings.warn(
+                "Decorating classes is deprecated and will be disabled in future versions. You should only decorate "
+                "functions or methods. To preserve the current behavior of class decoration, you can directly decorate "
+                "the `__init__` method and nothing else.",
+                FutureWarning,
+                stacklevel=2,
+            )
         if inspect.isgeneratorfunction(f):
 
             @functools.wraps(f)
             def steps(*args: Any, **kwargs: Any) -> Any:
-                g = f(*args, **kwargs)
-                while True:
-                    with _Mode(enabled):
-                        try:
-                            value = next(g)
-                        except StopIteration as e:
-                            return e.value
-                    yield value
+                return _steps(f(*args, **kwargs), enabled)
 
             return steps
 
@@ -50,6 +52,30 @@ class _Mode:
         return wrapped
 
 
+def _steps(g: Generator[Any, Any, Any], enabled: bool) -> Generator[Any, Any, Any]:
+    """A generator whose code runs in a grad mode, and whose caller's goes on in its own."""
+    with _Mode(enabled):
+        try:
+            value = next(g)
+        except StopIteration as e:
+            return e.value
+    while True:
+        thrown = None
+        try:
+            sent = yield value
+        except GeneratorExit:
+            with _Mode(enabled):
+                g.close()
+            raise
+        except BaseException as e:
+            thrown = e
+        with _Mode(enabled):
+            try:
+                value = g.send(sent) if thrown is None else g.throw(thrown)
+            except StopIteration as e:
+                return e.value
+
+
 class no_grad(_Mode):
     """Ops inside are not recorded."""
 
@@ -58,6 +84,9 @@ class no_grad(_Mode):
 
     def __init__(self) -> None:
         super().__init__(False)
+
+    def clone(self) -> no_grad:
+        return type(self)()
 
 
 class enable_grad(_Mode):
@@ -69,12 +98,16 @@ class enable_grad(_Mode):
     def __init__(self) -> None:
         super().__init__(True)
 
+    def clone(self) -> enable_grad:
+        return type(self)()
+
 
 class set_grad_enabled(_Mode):
     """Turn recording on or off, from here on or for a block."""
 
     def __init__(self, mode: bool):
         super().__init__(mode)
+        self.mode = mode
         self._before.append(_swap(mode))
 
     def __enter__(self) -> None:
@@ -83,6 +116,12 @@ class set_grad_enabled(_Mode):
     def __call__(self, f: Callable[..., Any]) -> Callable[..., Any]:
         mode.grad = self._before.pop()
         return super().__call__(f)
+
+    def clone(self) -> set_grad_enabled:
+        return type(self)(self.mode)
+
+    def __repr__(self) -> str:
+        return f"torch.autograd.grad_mode.set_grad_enabled(mode={self.mode})"
 
 
 def _swap(value: bool) -> bool:
@@ -98,6 +137,10 @@ class inference_mode(_Mode):
 
     def __init__(self, mode: bool = True):
         super().__init__(not mode)
+        self.mode = mode
+
+    def clone(self) -> inference_mode:
+        return type(self)(self.mode)
 
 
 def is_grad_enabled() -> bool:

@@ -236,7 +236,9 @@ class Capture:
 def has_gradient(t: Tensor) -> bool:
     """Whether it has; the server is asked where it alone knows."""
     node = t._node
-    return node is not None and node.has_grad and (not node.unsure or t.grad is not None)
+    if node is None or node.has_grad is False:
+        return False
+    return (node.has_grad is True and not node.unsure) or t.grad is not None
 
 
 def options(o: Optimizer) -> list[Any]:
