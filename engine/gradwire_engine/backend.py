@@ -52,6 +52,11 @@ def namespace(array: Any) -> Any:
     return sys.modules["cupy"]
 
 
+def on_cpu(array: Any) -> bool:
+    """Whether it is NumPy's."""
+    return isinstance(array, np.ndarray)
+
+
 def special(xp: Any) -> ModuleType:
     """``scipy.special`` or ``cupyx.scipy.special``."""
     if xp is np:

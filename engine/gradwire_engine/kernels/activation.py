@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gradwire_engine.backend import NUMPY_DTYPE, filled, in_blocks, normal_odds
+from gradwire_engine.backend import NUMPY_DTYPE, in_blocks, normal_odds
+from gradwire_engine.lines import by_lines
 from gradwire_engine.masks import kept, select, without
 from gradwire_engine.registry import kernel
 
@@ -110,43 +111,53 @@ def gelu_backward(xp: Any, grad: Any, input: Any, output: Any, approximate: str,
     return in_blocks(xp, f, wide(xp, grad), input, output, out=out)
 
 
-def along(x: Any, dim: int) -> Any:
-    """``dim`` as an axis that a 0-d array has too: none."""
-    return dim if x.ndim else ()
-
-
-def _below_max(xp: Any, input: Any, dim: int, dtype: Any) -> Any:
+def _typed(xp: Any, input: Any, dtype: Any) -> Any:
     if dtype is not None:
         input = (input.real if input.dtype.kind == "c" else input).astype(NUMPY_DTYPE[dtype])
-    x = wide(xp, input)
-    return xp.asarray(x - xp.max(x, axis=along(x, dim), keepdims=True)) if x.size else x.copy()
+    return wide(xp, input)
+
+
+def _softmax(xp: Any, x: Any, axis: Any) -> Any:
+    y = xp.asarray(x - xp.max(x, axis=axis, keepdims=True)) if x.size else x.copy()
+    y = xp.exp(y, out=y)
+    y /= xp.sum(y, axis=axis, keepdims=True)
+    return y
 
 
 @kernel("softmax")
 def softmax(xp: Any, input: Any, dim: int, dtype: Any = None, out: Any = None) -> Any:
-    y = _below_max(xp, input, dim, dtype)
-    y = xp.exp(y, out=y)
-    y /= xp.sum(y, axis=along(y, dim), keepdims=True)
-    return filled(out, y)
+    return by_lines(xp, _softmax, dim, _typed(xp, input, dtype), out=out)
+
+
+def _softmax_backward(xp: Any, grad: Any, output: Any, axis: Any) -> Any:
+    y = xp.asarray(grad * output)
+    total = xp.sum(y, axis=axis, keepdims=True)
+    y = xp.subtract(grad, total, out=y)
+    return xp.multiply(y, output, out=y)
 
 
 @kernel("softmax_backward")
 def softmax_backward(xp: Any, grad: Any, output: Any, dim: int, out: Any = None) -> Any:
-    y = xp.asarray(grad * output)
-    total = xp.sum(y, axis=along(y, dim), keepdims=True)
-    y = xp.subtract(grad, total, out=y)
-    return xp.multiply(y, output, out=y if out is None else out)
+    return by_lines(xp, _softmax_backward, dim, grad, output, out=out)
+
+
+def _log_softmax(xp: Any, x: Any, axis: Any) -> Any:
+    y = xp.asarray(x - xp.max(x, axis=axis, keepdims=True)) if x.size else x.copy()
+    y -= xp.log(xp.sum(xp.exp(y), axis=axis, keepdims=True))
+    return y
 
 
 @kernel("log_softmax")
 def log_softmax(xp: Any, input: Any, dim: int, dtype: Any = None, out: Any = None) -> Any:
-    y = _below_max(xp, input, dim, dtype)
-    y -= xp.log(xp.sum(xp.exp(y), axis=along(y, dim), keepdims=True))
-    return filled(out, y)
+    return by_lines(xp, _log_softmax, dim, _typed(xp, input, dtype), out=out)
+
+
+def _log_softmax_backward(xp: Any, grad: Any, output: Any, axis: Any) -> Any:
+    y = xp.asarray(xp.exp(output))
+    y *= xp.sum(grad, axis=axis, keepdims=True)
+    return xp.subtract(grad, y, out=y)
 
 
 @kernel("log_softmax_backward")
 def log_softmax_backward(xp: Any, grad: Any, output: Any, dim: int, out: Any = None) -> Any:
-    y = xp.exp(output)
-    y *= xp.sum(grad, axis=along(grad, dim), keepdims=True)
-    return xp.subtract(grad, y, out=out)
+    return by_lines(xp, _log_softmax_backward, dim, grad, output, out=out)

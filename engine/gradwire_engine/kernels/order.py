@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradwire_engine.backend import accumulate, add_at
+from gradwire_engine.backend import accumulate, add_at, on_cpu
 from gradwire_engine.kernels.reduction import put, wide
 from gradwire_engine.registry import kernel
+from gradwire_engine.sorting import ranked
 from gradwire_proto.spec import Spec
 
 # ---- order
@@ -14,6 +15,16 @@ from gradwire_proto.spec import Spec
 
 def ranking(xp: Any, a: Any, dim: int, descending: bool = False) -> Any:
     """Indices that sort along dim: nan counts as the largest, equal elements keep their order."""
+    return ranks(xp, a, dim, descending, 0, a.shape[dim])
+
+
+def ranks(xp: Any, a: Any, dim: int, descending: bool, start: int, stop: int) -> Any:
+    """Those of the elements at ``start`` to ``stop`` in this order."""
+    found = ranked(a, dim, descending, start, stop) if on_cpu(a) else None
+    return window(_argsort(xp, a, dim, descending), dim, start, stop) if found is None else found
+
+
+def _argsort(xp: Any, a: Any, dim: int, descending: bool) -> Any:
     if not descending:
         return xp.argsort(a, axis=dim, kind="stable")
     return a.shape[dim] - 1 - xp.flip(xp.argsort(xp.flip(a, dim), axis=dim, kind="stable"), dim)
@@ -46,21 +57,25 @@ def sort(xp: Any, input: Any, dim: int = -1, descending: bool = False, stable: b
 def topk(xp: Any, input: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
     if not input.ndim:
         return itself(xp, input)
-    return picked(xp, input, window(ranking(xp, input, dim, largest), dim, 0, k), dim)
+    return picked(xp, input, ranks(xp, input, dim, largest, 0, k), dim)
 
 
 @kernel("kthvalue")
 def kthvalue(xp: Any, input: Any, k: int, dim: int = -1, keepdim: bool = False) -> Any:
     if not input.ndim:
         return itself(xp, input)
-    return picked(xp, input, window(ranking(xp, input, dim), dim, k - 1, k), dim, keepdim)
+    return picked(xp, input, ranks(xp, input, dim, False, k - 1, k), dim, keepdim)
 
 
 def middle(xp: Any, a: Any, dim: int, skip_nan: bool, keepdim: bool) -> Any:
     """The lower of the middle elements; a row with nan gives its first nan, unless these are skipped."""
     if not a.ndim:
         return itself(xp, a)
-    order, bad = ranking(xp, a, dim), a != a
+    bad = a != a
+    if not bad.any():
+        at = (a.shape[dim] - 1) // 2
+        return picked(xp, a, ranks(xp, a, dim, False, at, at + 1), dim, keepdim)
+    order = ranking(xp, a, dim)
     rank = xp.full_like(window(order, dim, 0, 1), (a.shape[dim] - 1) // 2)
     numbers = xp.sum(~bad, axis=dim, keepdims=True)
     if skip_nan:
