@@ -18,6 +18,11 @@ SHORT = 64
 """Elements up to which a line is short, and neighbours up to which lines are few."""
 
 
+def large(xp: Any, a: Any) -> bool:
+    """Whether an array is worth more than one piece."""
+    return xp is np and a.size >= 2 * PIECE
+
+
 def by_lines(xp: Any, f: Callable[..., Any], dim: int, *arrays: Any, out: Any = None) -> Any:
     """``f(xp, *arrays, axis)``, which makes an array of their shape and treats each line along ``dim`` by itself."""
     first = arrays[0]
@@ -37,7 +42,7 @@ def by_lines(xp: Any, f: Callable[..., Any], dim: int, *arrays: Any, out: Any = 
 
     def some(start: int, stop: int) -> None:
         if turn:
-            parts = [a[start:stop].transpose(1, 0, 2).reshape(n, -1) for a in flat]
+            parts = [np.ascontiguousarray(a[start:stop].transpose(1, 0, 2)).reshape(n, -1) for a in flat]
             target[start:stop] = f(np, *parts, axis=0).reshape(n, -1, inner).transpose(1, 0, 2)
         else:
             target[start:stop] = f(np, *[a[start:stop] for a in flat], axis=1)

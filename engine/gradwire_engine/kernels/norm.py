@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gradwire_engine.backend import filled, handed, matmul, room
+from gradwire_engine.backend import filled, handed, matmul, room, summed
 from gradwire_engine.kernels.activation import wide
+from gradwire_engine.lines import PIECE, large
 from gradwire_engine.registry import kernel
+from gradwire_engine.spread import share
 from gradwire_proto.catalog.norm import LAYOUTS, Layout
 
 
@@ -55,12 +57,40 @@ def _standardize(xp: Any, input: Any, layout: Layout, weight: Any, bias: Any, ep
     view, dims, params = layout
     x = wide(xp, input).reshape(view)
     n = math.prod(view[d] for d in dims)
+    if dims == tuple(range(len(view) - len(dims), len(view))) and large(xp, x):
+        return _by_rows(xp, input, x.reshape(-1, n), layout, weight, bias, eps, out)
     mean = _sums(xp, x, dims) / n
     y = xp.subtract(x, mean, out=room(xp, out[0], view, x.dtype))
     var = _squares(xp, y, dims) / n
     y *= 1 / xp.sqrt(var + eps)
     y = _affine(y, weight, bias, params)
     return handed(out[0], y, input.shape), filled(out[1], mean), filled(out[2], var)
+
+
+def _by_rows(xp: Any, input: Any, x: Any, layout: Layout, weight: Any, bias: Any, eps: float,
+             out: Any) -> tuple[Any, Any, Any]:  # fmt: skip
+    """The same of a large array, some rows at a time, which stay in the cache and which the cores share."""
+    view, dims, params = layout
+    rows, n = x.shape
+    each = params == tuple(view[d] for d in dims)  # else a group's channels have a weight, its rows several
+    y = room(xp, out[0], view, x.dtype)
+    target, lined = y.reshape(rows, n), y.reshape(view)
+    mean, var = xp.empty((rows, 1), x.dtype), xp.empty((rows, 1), x.dtype)
+
+    def some(start: int, stop: int) -> None:
+        part, made = x[start:stop], target[start:stop]
+        mean[start:stop] = summed(xp, part, 1)[:, None] / n
+        xp.subtract(part, mean[start:stop], out=made)
+        var[start:stop, 0] = xp.einsum("ij,ij->i", made, made) / n
+        made *= 1 / xp.sqrt(var[start:stop] + eps)
+        if each:
+            _affine(made, weight, bias, (n,))
+
+    share(some, rows, max(1, PIECE // n))
+    if not each:
+        _affine(lined, weight, bias, params)
+    few = (*view[: len(view) - len(dims)], *[1] * len(dims))
+    return handed(out[0], y, input.shape), filled(out[1], mean.reshape(few)), filled(out[2], var.reshape(few))
 
 
 @kernel("layer_norm")
@@ -116,6 +146,9 @@ def norm_backward(xp: Any, grad: Any, input: Any, mean: Any, var: Any, weight: A
     g, x, params = wide(xp, grad), wide(xp, input), tuple(params)
     n = math.prod(x.shape[d] for d in dim)
     r = 1 / xp.sqrt(var + eps)
+    last = tuple(range(x.ndim - len(dim), x.ndim))
+    if not fixed and tuple(dim) == last and params in ((0,), x.shape[x.ndim - len(dim) :]) and large(xp, x):
+        return _back_by_rows(xp, g, x, mean, r, weight, n, params, out)
     y = x * r if mean is None else x - mean
     if mean is not None:
         y *= r
@@ -139,3 +172,41 @@ def norm_backward(xp: Any, grad: Any, input: Any, mean: Any, var: Any, weight: A
         into -= shift
     into *= r
     return handed(out[0], into, input.shape), filled(out[1], grad_weight), filled(out[2], grad_bias)
+
+
+def _back_by_rows(xp: Any, g: Any, x: Any, mean: Any, r: Any, weight: Any, n: int, params: tuple[int, ...],
+                  out: Any) -> tuple[Any, Any, Any]:  # fmt: skip
+    """The same of a large array's rows, as forward. The sums for the parameters are those of the pieces' sums."""
+    rows, step = x.size // n, max(1, PIECE // n)
+    into = room(xp, out[0], x.shape, x.dtype)
+    a, b, made, scale = (v.reshape(rows, -1) for v in (g, x, into, r))
+    middle = None if mean is None else mean.reshape(rows, 1)
+    line = None if weight is None else weight.reshape(n)
+    parts = None if params == (0,) else xp.empty((2, -(-rows // step), n), x.dtype)
+
+    def some(start: int, stop: int) -> None:
+        here, there = a[start:stop], made[start:stop]
+        y = b[start:stop] * scale[start:stop] if middle is None else b[start:stop] - middle[start:stop]
+        if middle is not None:
+            y *= scale[start:stop]
+        if parts is not None:
+            parts[0, start // step] = xp.einsum("ij,ij->j", here, y)
+            parts[1, start // step] = summed(xp, here, 0)
+        if line is None:
+            there[...] = here
+        else:
+            xp.multiply(here, line, out=there)
+        slope = xp.einsum("ij,ij->i", there, y)[:, None] / n
+        y *= slope
+        shift = None if middle is None else summed(xp, there, 1)[:, None] / n
+        there -= y
+        if shift is not None:
+            there -= shift
+        there *= scale[start:stop]
+
+    share(some, rows, step)
+    if parts is None:
+        grad_weight = grad_bias = xp.zeros(0, x.dtype)
+    else:
+        grad_weight, grad_bias = (summed(xp, p, 0).reshape(params) for p in parts)
+    return handed(out[0], into, x.shape), filled(out[1], grad_weight), filled(out[2], grad_bias)
