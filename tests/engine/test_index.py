@@ -199,3 +199,19 @@ def test_a_result_has_memory_of_its_own():
     r = e.call("index", t, (e.wrap(I(0)),))
     e.call("fill_", t, 1.0)
     assert not r.array.any()
+
+
+@pytest.mark.parametrize("dtype", ["f4", "f8", "i8"])
+@pytest.mark.parametrize("dim", [0, 1, 2])
+def test_long_rows_are_added_in_order(dim: int, dtype: str):
+    shape, index = [6, 5, 7], np.array([3, 1, 3, 3, 0])
+    start = (rand(*shape) * 9).astype(dtype)
+    shape[dim] = len(index)
+    rows = (rand(*shape, seed=1) * 9).astype(dtype)
+    want = start.copy()
+    for i, k in enumerate(index):
+        at = (slice(None),) * dim
+        want[(*at, k)] += rows[(*at, i)]
+    engine = Engine()
+    made = engine.call("index_add", engine.wrap(start), dim, engine.wrap(index), engine.wrap(rows), 1)
+    np.testing.assert_allclose(made.array, want, rtol=1e-5, atol=1e-6)

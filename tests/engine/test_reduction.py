@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.special
 
-from gradwire_engine import grad
+from gradwire_engine import Engine, grad
 from gradwire_proto import dtypes
 from tests.engine.harness import case, check, crand, rand, run
 
@@ -192,3 +192,22 @@ def test_half_floats_are_summed_in_single_precision():
     assert total.array == np.float16(x.astype(np.float64).sum())
     (mean,), _, _ = run(case("mean", x))
     assert mean.array == np.float16(x[0])
+
+
+@pytest.mark.parametrize("shape", [(3, 1001), (7, 512), (3001, 1), (4096,)])
+def test_many(shape: tuple[int, ...]):
+    """Products by halves, norms by inner products, and sums where there is no nan to leave out."""
+    a = 1 + rand(*shape) / 1000
+    a[..., -1] *= -1
+    engine = Engine()
+    t = engine.wrap(a)
+    for keep in (False, True):
+        for dim in (None, -1, 0):
+            made = engine.call("prod", t, dim, keep).array
+            np.testing.assert_allclose(made, a.prod(axis=dim, keepdims=keep), rtol=1e-12)
+            assert made.shape == a.prod(axis=dim, keepdims=keep).shape
+        made = engine.call("linalg_vector_norm", t, 2, (-1,), keep).array
+        np.testing.assert_allclose(made, np.linalg.norm(a, axis=-1, keepdims=keep), rtol=1e-12)
+        np.testing.assert_allclose(engine.call("nansum", t, (0,), keep).array, a.sum(axis=0, keepdims=keep), rtol=1e-12)
+    a[0] = np.nan
+    np.testing.assert_allclose(engine.call("nansum", engine.wrap(a)).array, np.nansum(a), rtol=1e-12)

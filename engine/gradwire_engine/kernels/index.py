@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-from gradwire_engine.backend import add_at, maximum_at, minimum_at, multiply_at
+from gradwire_engine.backend import add_along, add_at, looked_up, maximum_at, minimum_at, multiply_at
 from gradwire_engine.masks import select
 from gradwire_engine.registry import kernel
 from gradwire_proto.catalog.meta import wrap_dim
@@ -85,12 +86,22 @@ def _along(xp: Any, shape: tuple[int, ...], dim: int, index: Any) -> tuple[Any, 
     return tuple(key)
 
 
+def _places(shape: tuple[int, ...], key: tuple[Any, ...], dim: int) -> Any:
+    """The key as indices of a dense array flattened, which takes NumPy half the time of several."""
+    steps = [math.prod(shape[d + 1 :]) for d in range(len(shape))]
+    others = [k if step == 1 else k * step for d, (k, step) in enumerate(zip(key, steps, strict=True)) if d != dim]
+    at = key[dim] if steps[dim] == 1 else key[dim] * steps[dim]
+    return at + sum(others[1:], others[0]) if others else at
+
+
 @kernel("gather")
 def gather(xp: Any, input: Any, dim: int, index: Any, sparse_grad: bool) -> Any:
     if not index.size:
         return xp.empty(index.shape, input.dtype)
     input, at = _flat(input), _flat(index)
-    return input[_along(xp, input.shape, dim, at)].reshape(index.shape)
+    key = _along(xp, input.shape, dim, at)
+    found = looked_up(xp, input.reshape(-1), _places(input.shape, key, wrap_dim(dim, input.ndim)))
+    return found.reshape(index.shape)
 
 
 def _scattered(xp: Any, input: Any, dim: int, index: Any, src: Any, out: Any) -> tuple[Any, Any, Any, Any]:
@@ -100,7 +111,10 @@ def _scattered(xp: Any, input: Any, dim: int, index: Any, src: Any, out: Any) ->
     part = src
     if hasattr(src, "shape") and src.ndim:
         part = src[tuple(slice(s) for s in at.shape)]
-    return out, target, _along(xp, target.shape, dim, at), part
+    key = _along(xp, target.shape, dim, at)
+    if target.flags.c_contiguous:
+        return out, target.reshape(-1), (_places(target.shape, key, wrap_dim(dim, target.ndim)),), part
+    return out, target, key, part
 
 
 @kernel("scatter")
@@ -142,7 +156,7 @@ def scatter_reduce(xp: Any, input: Any, dim: int, index: Any, src: Any, reduce: 
     if not include_self:
         target[key] = _identity(xp, reduce, target.dtype)
     if reduce == "prod":
-        multiply_at(xp, target, key, part, wrap_dim(dim, target.ndim))
+        multiply_at(xp, target, key, part, wrap_dim(dim, max(input.ndim, 1)))
     elif reduce == "amax":
         maximum_at(xp, target, key, part)
     elif reduce == "amin":
@@ -182,7 +196,7 @@ def index_add(xp: Any, input: Any, dim: int, index: Any, source: Any, alpha: Any
     target = _flat(out)
     if alpha != 1:
         source = source * _value(alpha, source.dtype)
-    add_at(xp, target, _row(target.shape, dim, at), source.reshape(_shape_at(target.shape, dim, at)))
+    add_along(xp, target, dim, at, source.reshape(_shape_at(target.shape, dim, at)))
     return out
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gradwire_engine.backend import NUMPY_DTYPE, add_at, filled
+from gradwire_engine.backend import NUMPY_DTYPE, add_at, filled, on_cpu
+from gradwire_engine.masks import FEW
 from gradwire_engine.registry import kernel
+from gradwire_proto.catalog.meta import reduced_shape, wrap_dims
 
 Axis = int | tuple[int, ...] | None
 
@@ -54,7 +56,11 @@ def sum(xp: Any, input: Any, dim: Any = None, keepdim: bool = False, dtype: Any 
 
 @kernel("nansum")
 def nansum(xp: Any, input: Any, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Any:
-    return xp.nansum(wide(input, dtype), axis=over(dim, input.ndim), keepdims=keepdim)
+    a, axis = wide(input, dtype), over(dim, input.ndim)
+    # To look costs less than a copy, but on a GPU it would have to be waited for.
+    if on_cpu(a) and a.size > FEW and not (a != a).any():
+        return a.sum(axis=axis, keepdims=keepdim)
+    return xp.nansum(a, axis=axis, keepdims=keepdim)
 
 
 @kernel("mean")
@@ -67,7 +73,18 @@ def mean(xp: Any, input: Any, dim: Any = None, keepdim: bool = False, dtype: Any
 
 @kernel("prod")
 def prod(xp: Any, input: Any, dim: int | None = None, keepdim: bool = False, dtype: Any = None) -> Any:
-    return wide(input, dtype).prod(axis=over(dim, input.ndim), keepdims=keepdim)
+    a, axis = wide(input, dtype), None if dim is None or not input.ndim else dim
+    if a.dtype.kind in "fc" and a.size > FEW and (axis is None or axis % a.ndim == a.ndim - 1):
+        line = a.reshape(-1) if axis is None else a
+        while line.shape[-1] > 16:  # NumPy takes a product of a line one number after the other
+            half = line.shape[-1] // 2
+            made = line[..., :half] * line[..., half : 2 * half]
+            if line.shape[-1] % 2:
+                made[..., 0] *= line[..., -1]
+            line = made
+        dims = wrap_dims(None if axis is None else (axis,), a.ndim)
+        return line.prod(axis=-1).reshape(reduced_shape(a.shape, dims, keepdim))
+    return a.prod(axis=axis, keepdims=keepdim)
 
 
 def moments(xp: Any, input: Any, dim: Any, correction: float | None) -> tuple[Any, Any, Axis]:
@@ -157,6 +174,10 @@ def logsumexp(xp: Any, input: Any, dim: Any, keepdim: bool = False) -> Any:
 def vector_norm(xp: Any, input: Any, ord: float = 2, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Any:
     axis = over(dim, input.ndim)
     a = wide(input, dtype)
+    if ord == 2 and a.dtype.kind == "f" and a.size > FEW and axis in (a.ndim - 1, -1, (a.ndim - 1,), (-1,)):
+        rows = a.reshape(-1, a.shape[-1])
+        made = xp.sqrt(xp.einsum("ij,ij->i", rows, rows)).reshape(a.shape[:-1])
+        return made[..., None] if keepdim else made
     if ord == 2:
         return xp.sqrt(size2(xp, a).sum(axis=axis, keepdims=keepdim))
     if ord == 0:
