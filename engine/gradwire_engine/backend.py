@@ -261,13 +261,13 @@ def solve_triangular(xp: Any, a: Any, b: Any, *, lower: bool, unit: bool) -> Any
 def lu_factor(xp: Any, a: Any) -> tuple[Any, Any]:
     """LU in one matrix, and the row that each step swapped, from 0; of a singular matrix too."""
     lu, pivots = xp.empty(a.shape, a.dtype), xp.empty((*a.shape[:-2], min(a.shape[-2:])), xp.int32)
-    if a.size:
+    if a.size and xp is np:
+        (getrf,) = cast(Any, scipy.linalg.get_lapack_funcs(["getrf"], (a,)))
         for i in np.ndindex(a.shape[:-2]):
-            if xp is np:
-                (getrf,) = cast(Any, scipy.linalg.get_lapack_funcs(["getrf"], (a,)))
-                lu[i], pivots[i], _ = getrf(a[i])
-            else:
-                lu[i], pivots[i] = linalg(xp).lu_factor(a[i], check_finite=False)
+            lu[i], pivots[i], _ = getrf(a[i])
+    elif a.size:
+        for i in np.ndindex(a.shape[:-2]):
+            lu[i], pivots[i] = linalg(xp).lu_factor(a[i], check_finite=False)
     return lu, pivots
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from gradwire_engine import quotients
 from gradwire_engine.backend import NUMPY_DTYPE, filled
 from gradwire_engine.registry import direct, kernel
 from gradwire_proto.spec import Spec
@@ -55,19 +56,22 @@ direct("div", lambda input, other, rounding_mode: None if rounding_mode else ("t
 @kernel("floor_divide")
 def floor_divide(xp: Any, input: Any, other: Any, out: Any = None) -> Any:
     check_divisor(other)
-    return xp.floor_divide(input, other, out=out)
+    found = quotients.exactly(xp.floor, input, other)
+    return xp.floor_divide(input, other, out=out) if found is None else filled(out, found[0].astype(input.dtype))
 
 
 @kernel("remainder")
 def remainder(xp: Any, input: Any, other: Any, out: Any = None) -> Any:
     check_divisor(other)
-    return xp.remainder(input, other, out=out)
+    found = quotients.remainder(input, other, xp.floor, other)
+    return xp.remainder(input, other, out=out) if found is None else filled(out, found)
 
 
 @kernel("fmod")
 def fmod(xp: Any, input: Any, other: Any, out: Any = None) -> Any:
     check_divisor(other)
-    return xp.fmod(input, other, out=out)
+    found = quotients.remainder(input, other, xp.trunc, input)
+    return xp.fmod(input, other, out=out) if found is None else filled(out, found)
 
 
 @kernel("square")
