@@ -62,7 +62,8 @@ THEIRS: dict[str, Callable[..., Any]] = {
     "isreal": torch.isreal, "conj_physical": torch.conj_physical,
 }  # fmt: skip
 """PyTorch's function of another name."""
-APART = {"softmax_backward", "log_softmax_backward", "rsub", "complex"}
+APART = {"softmax_backward", "log_softmax_backward", "rsub", "complex", "where", "masked_fill"}
+"""What has lines of its own below, or none."""
 
 
 def _theirs(name: str) -> Any:

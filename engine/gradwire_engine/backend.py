@@ -6,6 +6,7 @@ Everything else in the engine takes the namespace from its arrays and never impo
 from __future__ import annotations
 
 import ctypes
+import math
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -357,14 +358,18 @@ def normal_odds(xp: Any, x: Any) -> Any:
     return np.exp(made, out=made) if made.ndim else np.exp(made)
 
 
-def log_add_exp(xp: Any, x: Any, y: Any, out: Any = None) -> Any:
-    """log(exp(x) + exp(y)): of large arrays made of functions that NumPy has vectors for, as its own is not."""
+def log_add_exp(xp: Any, x: Any, y: Any, out: Any = None, base: float = math.e) -> Any:
+    """log(base ** x + base ** y), the base being e or 2: of large arrays made of functions that NumPy has vectors for,
+    as its own is not."""
     if xp is not np or x.size <= FEW or x.dtype.itemsize < 4:
-        return xp.logaddexp(x, y, out=out)
+        return (xp.logaddexp2 if base == 2 else xp.logaddexp)(x, y, out=out)
     top = np.maximum(x, y)
     less = np.asarray(np.abs(x - y))
-    np.exp(np.negative(less, out=less), out=less)
-    np.add(top, np.log1p(less, out=less), out=less)
+    (np.exp2 if base == 2 else np.exp)(np.negative(less, out=less), out=less)
+    np.log1p(less, out=less)
+    if base == 2:
+        less *= 1 / math.log(2)
+    np.add(top, less, out=less)
     np.copyto(less, top, where=np.isinf(top))  # of two infinities the difference is nan
     return filled(out, less)
 

@@ -105,3 +105,13 @@ def test_log_add_exp_of_many() -> None:
     x, y = rand(20_000, low=-50, high=50), rand(20_000, seed=1, low=-50, high=50)
     x[:4], y[:4] = [np.inf, -np.inf, np.inf, np.nan], [np.inf, -np.inf, -np.inf, 1]
     np.testing.assert_allclose(log_add_exp(np, x, y), np.logaddexp(x, y), rtol=1e-14)
+    np.testing.assert_allclose(log_add_exp(np, x, y, base=2), np.logaddexp2(x, y), rtol=1e-14)
+
+
+def test_nothing_to_replace_is_a_copy() -> None:
+    a = rand(5000)
+    engine = Engine()
+    t = engine.wrap(a)
+    made = engine.call("nan_to_num", t, None, None, None)
+    np.testing.assert_array_equal(made.array, a)
+    assert made.array is not t.array
