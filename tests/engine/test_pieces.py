@@ -115,3 +115,13 @@ def test_nothing_to_replace_is_a_copy() -> None:
     made = engine.call("nan_to_num", t, None, None, None)
     np.testing.assert_array_equal(made.array, a)
     assert made.array is not t.array
+
+
+def test_hypot_of_many() -> None:
+    engine = Engine()
+    x, y = (rand(5000, seed=i).astype("f4") * np.float32(1e30) for i in (0, 1))
+    for hidden in (1.0, np.nan):
+        x[0], y[0] = hidden, np.inf
+        made = engine.call("hypot", engine.wrap(x), engine.wrap(y)).array
+        np.testing.assert_allclose(made, np.hypot(x.astype("f8"), y.astype("f8")), rtol=1e-7)
+        assert made.dtype == np.float32

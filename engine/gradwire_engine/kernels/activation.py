@@ -18,6 +18,8 @@ def wide(xp: Any, x: Any) -> Any:
 
 def rectified(xp: Any, x: Any, slope: Any) -> Any:
     """``x`` where positive, else ``slope`` times ``x``, without a branch."""
+    if isinstance(slope, float) and 0 < slope <= 1:
+        return xp.maximum(x, x * slope)
     return xp.maximum(x, 0) + xp.minimum(x, 0) * slope
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gradwire_engine.backend import NUMPY_DTYPE, finfo, log_add_exp, on_cpu
+from gradwire_engine.backend import NUMPY_DTYPE, filled, finfo, log_add_exp, on_cpu
 from gradwire_engine.masks import FEW, select
 from gradwire_engine.registry import kernel
 from gradwire_proto.spec import Spec
@@ -51,12 +51,23 @@ kernel("fmin", "fmin")
 kernel("clamp_min", "maximum")
 kernel("clamp_max", "minimum")
 kernel("atan2", "arctan2")
-kernel("hypot", "hypot")
 kernel("logaddexp2", lambda xp, input, other, out=None: log_add_exp(xp, input, other, out, 2))
 kernel("copysign", "copysign")
 kernel("nextafter", "nextafter")
 kernel("heaviside", lambda xp, input, values: xp.where(input == 0, values, input > 0))
 kernel("ldexp", lambda xp, input, other: input * xp.power(2, other))
+
+
+@kernel("hypot")
+def hypot(xp: Any, input: Any, other: Any, out: Any = None) -> Any:
+    if on_cpu(input) and input.dtype == xp.float32 and input.size > FEW and input.shape == other.shape:
+        a, b = input.astype(xp.float64), other.astype(xp.float64)  # NumPy's own has no vectors
+        a *= a
+        b *= b
+        a += b
+        if not xp.isnan(a).any():  # which an infinity would hide
+            return filled(out, xp.sqrt(a, out=a).astype(input.dtype))
+    return xp.hypot(input, other, out=out)
 
 
 @kernel("exp2")
@@ -101,7 +112,8 @@ def sgn(xp: Any, input: Any, out: Any = None) -> Any:
     if input.dtype.kind == "b":
         return xp.logical_and(input, input, out=out)
     # xp.sign would answer nan for nan, where torch says 0
-    return xp.subtract(input > 0, input < 0, out=out, dtype=input.dtype)
+    signs = xp.asarray(input > 0).view(xp.int8) - xp.asarray(input < 0).view(xp.int8)
+    return filled(out, signs.astype(input.dtype))
 
 
 kernel("sign", sgn)

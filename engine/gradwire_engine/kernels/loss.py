@@ -6,7 +6,6 @@ from typing import Any
 
 from gradwire_engine.backend import filled, handed, largest, room, summed
 from gradwire_engine.kernels.activation import wide
-from gradwire_engine.masks import select
 from gradwire_engine.registry import kernel
 
 
@@ -25,16 +24,27 @@ def mse_loss(xp: Any, input: Any, target: Any, reduction: str) -> Any:
     return reduce(xp, d, reduction)
 
 
+def _bent(xp: Any, d: Any, limit: float, scale: float) -> Any:
+    """``scale * d ** 2 / 2`` up to the limit, and straight on from there: m (d - m / 2), m being d up to the limit."""
+    m = xp.asarray(xp.minimum(d, limit))
+    made = xp.asarray(m * -0.5)
+    made += d
+    made *= m
+    if scale != 1:
+        made *= scale
+    return made
+
+
 @kernel("smooth_l1_loss")
 def smooth_l1_loss(xp: Any, input: Any, target: Any, reduction: str, beta: float) -> Any:
     d = abs(input - target)
-    return reduce(xp, select(xp, d < beta, d * d * (0.5 / beta), d - 0.5 * beta) if beta else d, reduction)
+    return reduce(xp, _bent(xp, d, beta, 1 / beta) if beta else d, reduction)
 
 
 @kernel("huber_loss")
 def huber_loss(xp: Any, input: Any, target: Any, reduction: str, delta: float) -> Any:
     d = abs(input - target)
-    return reduce(xp, select(xp, d < delta, d * d * 0.5, (d - 0.5 * delta) * delta), reduction)
+    return reduce(xp, _bent(xp, d, delta, 1), reduction)
 
 
 def _softplus(xp: Any, x: Any) -> Any:
