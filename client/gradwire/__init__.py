@@ -44,8 +44,10 @@ for _name, _dtype in _types.DTYPES.items():
 
 _bind.bind(sys.modules[__name__])
 linalg.LinAlgError = LinAlgError  # type: ignore[name-defined]  # noqa: F821 - bound just now
+from gradwire import func as func  # noqa: E402 - likewise
 from gradwire import optim as optim  # noqa: E402 - needs what was bound
 from gradwire.capture.compiled import Compiled, compile, programs  # noqa: E402 - likewise
+from gradwire.func import vmap  # noqa: E402 - likewise
 
 
 def __getattr__(name: str) -> Any:
@@ -71,6 +73,7 @@ __all__ = [
     "dtype",
     "enable_grad",
     "finfo",
+    "func",
     "get_default_dtype",
     "iinfo",
     "inference_mode",
@@ -80,4 +83,5 @@ __all__ = [
     "set_default_dtype",
     "set_grad_enabled",
     "set_printoptions",
+    "vmap",
 ]

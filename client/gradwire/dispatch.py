@@ -31,10 +31,11 @@ _PROTO = dtypes.__file__.rpartition("/")[0] + "/"
 class _Mode(threading.local):
     grad = True
     inference = False
+    batching: tuple[Any, ...] = ()
 
 
 mode = _Mode()
-"""What holds in this thread: whether ops are recorded."""
+"""What holds in this thread: whether ops are recorded, and the vmaps that are running, from the outermost."""
 
 
 class _Own(dict[str, bool]):
@@ -144,6 +145,10 @@ def call(op: Op, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
             if not _describe(v, key, tensors) or len(tensors) > several:
                 key = []
                 break
+    if mode.batching:
+        from gradwire.func.batched import apply
+
+        return apply(op, args, kwargs)
     known = _known.get(tuple(key)) if key else None
     values: list[Any] | None = None
     if known is None:

@@ -32,7 +32,7 @@ NOT_ONLY_INPUTS = (
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("functional", "graph"):
+    if name in ("forward_ad", "functional", "graph"):
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

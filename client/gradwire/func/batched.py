@@ -1,0 +1,251 @@
+"""A tensor in a batch: what a function sees of its argument inside ``vmap``.
+
+A ``Batched`` looks like one example; ``_value`` has all of them along its first dimension. In a vmap inside another
+``_value`` may be batched itself. Ops that meet one come to :func:`apply`, which calls them on the whole batches by the
+rules of :mod:`gradwire.func.rules`, and otherwise on example after example.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import gradwire as torch
+from gradwire.dispatch import mode, ops
+from gradwire.func.rules import RULES, invoke, pointwise
+from gradwire.tensor import Tensor
+from gradwire_proto.catalog.declare import Op
+from gradwire_proto.spec import spec
+
+ITEM = (
+    "vmap: It looks like you're calling .item() on a Tensor. We don't support vmap over calling .item() on a Tensor, "
+    "please try to rewrite what you're doing with other operations. If error is occurring somewhere inside PyTorch "
+    "internals, please file a bug report."
+)
+BOOL = (
+    "vmap: It looks like you're attempting to use a Tensor in some data-dependent control flow. We don't support that "
+    "yet, please file an issue at https://github.com/pytorch/pytorch/issues ."
+)
+RANDOM = (
+    "vmap: called random operation while in randomness error mode. Please either use the 'same' or 'different' "
+    "randomness flags on vmap or perform the randomness operation out of vmap"
+)
+
+
+class Level:
+    """A vmap that is running: how many examples it has, and what random ops may do in it."""
+
+    def __init__(self, size: int, randomness: str):
+        self.size = size
+        self.randomness = randomness
+        self.depth = len(mode.batching)
+
+
+class Batched(Tensor):
+    """One example of a batch, for all of them."""
+
+    __slots__ = ("_level", "_value")
+
+    def __init__(self, level: Level, value: Any):
+        s = value._spec
+        super().__init__(value._session, -1, spec(s.shape[1:], s.dtype, s.strides[1:]), storage=value._storage)
+        self._level = level
+        self._value = value
+
+    def __del__(self) -> None:
+        pass  # its value is what the server holds
+
+    def _values(self) -> Any:
+        raise RuntimeError(ITEM)
+
+    def __bool__(self) -> bool:
+        raise RuntimeError(BOOL)
+
+    def __repr__(self) -> str:
+        return f"BatchedTensor(lvl={self._level.depth + 1}, bdim=0, value={self._value!r})"
+
+    __hash__ = Tensor.__hash__
+
+    def _refresh(self) -> None:
+        self._value._refresh()
+        self._grad_flag, self._leaf = self._value._grad_flag, self._value._leaf
+
+    def _own_node(self) -> Any:
+        return self._value._own_node()
+
+    @property
+    def requires_grad(self) -> bool:
+        return bool(self._value.requires_grad)
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        self.requires_grad_(value)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        self._value.requires_grad_(requires_grad)
+        self._refresh()
+        return self
+
+
+def wrap(level: Level, value: Any) -> Any:
+    made = Batched(level, value)
+    made._refresh()
+    return made
+
+
+def levels_of(tensors: Sequence[Any]) -> list[Level]:
+    """The running vmaps that tensors are in, from the outermost."""
+    found: dict[int, Level] = {}
+    for t in tensors:
+        while isinstance(t, Batched):
+            found[t._level.depth] = t._level
+            t = t._value
+    return [found[d] for d in sorted(found)]
+
+
+def unwrap(t: Any, level: Level) -> Any:
+    """The batch of a tensor that is in ``level``, which must be the innermost it is in; any other itself."""
+    return t._value if isinstance(t, Batched) and t._level is level else t
+
+
+def whole(t: Any, levels: Sequence[Level]) -> Any:
+    """The tensor with a first dimension for each level, repeated where it isn't batched there."""
+    for level in reversed(levels):
+        t = t._value if isinstance(t, Batched) and t._level is level else t.expand(level.size, *t.shape)
+    return t
+
+
+def wrapped(t: Any, levels: Sequence[Level]) -> Any:
+    """The reverse of :func:`whole`."""
+    for level in levels:
+        t = wrap(level, t)
+    return t
+
+
+def fresh(x: Any) -> Any:
+    """A tensor of its own to differentiate by, with an example of its own in each running vmap."""
+    levels: Sequence[Level] = mode.batching
+    with outside(), torch.enable_grad():
+        plain = whole(x, levels)
+        made = plain.view_as(plain) if plain.requires_grad else plain.detach().requires_grad_()
+    return wrapped(made, levels)
+
+
+def batch_gradients(outputs: Sequence[Any], inputs: Sequence[Any], seeds: Sequence[Any], keep: bool) -> list[Any]:
+    """``autograd.grad`` of tensors that may be batched, with the graph retained.
+
+    An example of the inputs influences its own outputs alone, so that one pass serves the batch. In a vmap that the
+    inputs are not in, it takes a pass an example.
+    """
+    levels = levels_of([*outputs, *inputs, *seeds])
+    for level in reversed(levels):
+        if not all(level in levels_of([x]) for x in inputs):
+            rows = []
+            for i in range(level.size):
+                outs, weights = ([unwrap(t, level)[i] if unwrap(t, level) is not t else t for t in part]
+                                 for part in (outputs, seeds))  # fmt: skip
+                rows.append(batch_gradients(outs, inputs, weights, keep))
+            columns = zip(*rows, strict=True)
+            return [None if c[0] is None else wrap(level, torch.stack(c)) for c in columns]
+    with outside():
+        found = torch.autograd.grad(
+            [whole(t, levels) for t in outputs], [whole(t, levels) for t in inputs],
+            [whole(t, levels) for t in seeds], retain_graph=True, create_graph=keep, allow_unused=True,
+        )  # fmt: skip
+    return [None if g is None else wrapped(g, levels) for g in found]
+
+
+class outside:
+    """Inside, ops are called as if no vmap, or only those outside of ``level``, were running."""
+
+    def __init__(self, level: Level | None = None):
+        self.depth = 0 if level is None else level.depth
+
+    def __enter__(self) -> None:
+        self.before = mode.batching
+        mode.batching = self.before[: self.depth]
+
+    def __exit__(self, *_: object) -> None:
+        mode.batching = self.before
+
+
+def apply(op: Op, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+    """Call an op while a vmap is running."""
+    values = op.bind(args, kwargs, Tensor)
+    flat = [x for v in values for x in (v if type(v) is tuple else (v,)) if isinstance(x, Tensor)]
+    levels: Sequence[Level] = levels_of(flat)
+    if op.random:
+        levels = mode.batching
+        if levels[-1].randomness == "error":
+            raise RuntimeError(RANDOM)
+    if not levels:
+        with outside():
+            return invoke(op, values)
+    level = levels[-1]
+    inner = [tuple(unwrap(x, level) for x in v) if type(v) is tuple else unwrap(v, level) for v in values]
+    with outside(level):
+        if op.random:
+            return _random(op, values, inner, level, level not in levels_of(flat))
+        if op.writes:
+            return _write(op, values, inner, level)
+        rule = _rule(op)
+        found = rule(op, values, inner, level) if rule is not None else None
+        if found is None:
+            found = _each(op, inner, values, level)
+    return _wrapped(found, level)
+
+
+def _wrapped(found: Any, level: Level) -> Any:
+    return tuple(wrap(level, t) for t in found) if isinstance(found, tuple) else wrap(level, found)
+
+
+def _rule(op: Op) -> Callable[..., Any] | None:
+    return pointwise if op.pointwise else RULES.get(op.name)
+
+
+def _example(inner: list[Any], values: list[Any], i: int) -> list[Any]:
+    def one(x: Any, seen: Any) -> Any:
+        return ops.select(x, 0, i) if x is not seen else x
+
+    return [tuple(map(one, x, seen)) if type(x) is tuple else one(x, seen)
+            for x, seen in zip(inner, values, strict=True)]  # fmt: skip
+
+
+def _each(op: Op, inner: list[Any], values: list[Any], level: Level) -> Any:
+    """The op on one example after the other."""
+    made = [invoke(op, _example(inner, values, i)) for i in range(level.size)]
+    if isinstance(made[0], tuple):
+        return tuple(ops.stack(c) for c in zip(*made, strict=True))
+    return ops.stack(made)
+
+
+def _random(op: Op, values: list[Any], inner: list[Any], level: Level, plain: bool) -> Any:
+    """Numbers for each example, or the same for all; ``plain`` where nothing given is batched."""
+    if level.randomness == "same" and plain:
+        return invoke(op, inner)
+    if op.writes:
+        if plain:
+            raise RuntimeError(f"vmap: Cannot ask for different inplace randomness on an unbatched tensor. {op.name}")
+        invoke(op, inner)
+        return values[0]
+    return _wrapped(_each(op, inner, values, level), level)
+
+
+def _write(op: Op, values: list[Any], inner: list[Any], level: Level) -> Any:
+    """An op in place: its target must have an example for each of what is written."""
+    if inner[0] is values[0]:
+        raise RuntimeError(
+            f"vmap: inplace arithmetic(self, *extra_args) is not possible because there exists a Tensor `other` in "
+            f"extra_args that has more elements than `self`. This happened due to `other` being vmapped over but "
+            f"`self` not being vmapped over in a vmap. Please try to use out-of-place operators instead of inplace "
+            f"arithmetic. If said operator is being called inside the PyTorch framework, please file a bug report "
+            f"instead. ({op.name})"
+        )
+    rule = _rule(op)
+    if rule is None or rule(op, values, inner, level) is None:
+        for i in range(level.size):
+            invoke(op, _example(inner, values, i))
+    targets = [values[i] for i in op.writes]
+    for t in targets:
+        t._refresh()
+    return targets[0]
