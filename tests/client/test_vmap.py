@@ -55,6 +55,14 @@ def test_gradients_of_each_example():
     same(torch.vmap(back)(t(np.eye(3)))[0], np.diag(np.cos(A[0])))
 
 
+def test_gradients_of_examples_leave_no_graph_and_compile():
+    slope = torch.vmap(torch.func.grad(lambda x: (x**3).sum()))
+    assert not slope(t(A)).requires_grad
+    compiled = torch.compile(slope)
+    for _ in range(3):
+        same(compiled(t(A)), 3 * A**2)
+
+
 def test_randomness():
     def noise(x):
         return x + torch.rand(3)

@@ -216,7 +216,7 @@ class _Point:
         """Whether somebody else differentiates, too: then the graph stays, and derivatives are recorded."""
         if self.watched or not self.outside:
             return self.watched
-        own = {t._node for t in self.leaves}
+        own = {t._own_node() for t in self.leaves}
         reached = Walk([t._own_node() for t in outputs if t._grad_flag is not False], 0).reached
         return any(node.leaf and node not in own for node in reached)
 
