@@ -31,6 +31,7 @@ def test_dimensions():
 @pytest.mark.parametrize(
     "f",
     [
+        lambda x: torch.max(x, torch.zeros(3)),
         lambda x: x.reshape(-1), lambda x: x.t(), lambda x: x.softmax(-1), lambda x: x.std(), lambda x: x.sort().values,
         lambda x: x[1:, 0], lambda x: torch.cat([x, torch.ones(2, 3)]), lambda x: x.clone().add_(1), lambda x: x.max(),
         lambda x: x @ torch.ones(3), lambda x: x @ x.T, lambda x: torch.nn.functional.layer_norm(x, (3,)),

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gradwire import return_types
 from gradwire.dispatch import ops
 from gradwire.export import EXPORTS, export
+from gradwire.tensor import Tensor
 from gradwire_proto.catalog.meta import wrap_dims
 from gradwire_proto.dtypes import Category, DType
-
-if TYPE_CHECKING:
-    from gradwire.tensor import Tensor
 
 # ---- extremes and middles: of all, along a dim, of two
 
@@ -25,7 +23,7 @@ def overloaded(name: str, larger: str = "") -> Callable[..., Any]:
     def f(input: Tensor, *args: Any, **kwargs: Any) -> Any:
         if not args and not kwargs:
             return everything(input)
-        if of_two is not None and ("other" in kwargs or (args and isinstance(args[0], type(input)))):
+        if of_two is not None and ("other" in kwargs or (args and isinstance(args[0], Tensor))):
             return of_two(input, *args, **kwargs)
         return result(*along(input, *args, **kwargs))
 
