@@ -431,7 +431,7 @@ def connect(
 
     Args:
         target: ``"host:port"`` or ``"unix:path"``; by default ``GRADWIRE_TARGET``, else an embedded server.
-        device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``; by default the server's.
+        device: ``"cpu"``, ``"cuda"`` or ``"cuda:N"``; by default ``GRADWIRE_DEVICE``, else the server's.
         token: a bearer token, sent with every call.
         seed: of the session's random numbers; 0 lets the server choose.
         timeout: seconds to wait for the server.
@@ -448,6 +448,7 @@ def connect(
     ...     gradwire.ones(2).sum().item()
     2.0
     """
+    device = device or os.environ.get("GRADWIRE_DEVICE", "")
     return _begin(target, device, token, seed, timeout, reconnect, deadline, sync)
 
 

@@ -16,7 +16,6 @@ from typing import Any, cast
 import ml_dtypes
 import numpy as np
 import scipy.linalg
-import scipy.sparse
 import scipy.special
 from threadpoolctl import ThreadpoolController
 
@@ -152,77 +151,11 @@ def summed(xp: Any, a: Any, axis: int | None = None) -> Any:
     return np.add.reduce(a, axis) if xp is np else a.sum(axis)
 
 
-def add_at(xp: Any, target: Any, index: Any, values: Any) -> None:
-    """``target[index] += values`` where an index may come several times."""
-    if xp is np:
-        np.add.at(target, *_lined(target, index, values))
-    else:
-        import cupyx
-
-        cupyx.scatter_add(target, index, values)
-
-
-def _lined(target: Any, index: Any, values: Any) -> tuple[Any, Any]:
-    """Index and values of a line as lines themselves, where NumPy is three times as fast."""
-    if type(index) is tuple and len(index) == 1 and target.ndim == 1:
-        (index,) = index
-        values = values if np.ndim(values) == 0 else np.broadcast_to(values, index.shape).reshape(-1)
-        return index.reshape(-1), values
-    return index, values
-
-
-def add_along(xp: Any, target: Any, dim: int, index: Any, values: Any) -> None:
-    """``target[..., index, ...] += values`` along a dimension, where an index may come several times.
-
-    Long rows of floats are added by SciPy's product of a matrix that has a 1 for each, and nothing else, and in order.
-    """
-    width = values.size // max(index.size, 1)
-    if xp is not np or width < 8 or target.dtype != values.dtype or target.dtype.name not in ("float32", "float64"):
-        add_at(xp, target, (*(slice(None),) * dim, index), values)
-        return
-    rows = np.ascontiguousarray(np.moveaxis(values, dim, 0)).reshape(index.size, width)
-    one = (np.ones(index.size, values.dtype), index.astype(np.int64), np.arange(index.size + 1))
-    made = scipy.sparse.csc_array(one, shape=(target.shape[dim], index.size)) @ rows
-    moved = np.moveaxis(target, dim, 0)
-    moved += made.reshape(moved.shape)
-
-
 def looked_up(xp: Any, table: Any, index: Any, out: Any = None) -> Any:
     """``table[index]`` of a line, for indices that are known to be in it: NumPy takes half the time unchecked."""
     if xp is np:
         return np.take(table, index, out=out, mode="clip")
     return filled(out, table[index])
-
-
-def maximum_at(xp: Any, target: Any, index: Any, values: Any) -> None:
-    """``target[index] = maximum(target[index], values)`` where an index may come several times."""
-    if xp is np:
-        np.maximum.at(target, *_lined(target, index, values))
-    else:
-        import cupyx
-
-        cupyx.scatter_max(target, index, values)
-
-
-def minimum_at(xp: Any, target: Any, index: Any, values: Any) -> None:
-    """``target[index] = minimum(target[index], values)`` where an index may come several times."""
-    if xp is np:
-        np.minimum.at(target, *_lined(target, index, values))
-    else:
-        import cupyx
-
-        cupyx.scatter_min(target, index, values)
-
-
-def multiply_at(xp: Any, target: Any, index: tuple[Any, ...], values: Any, axis: int) -> None:
-    """``target[index] *= values`` where an index may come several times, but not twice at one place of ``axis``."""
-    if xp is np:
-        np.multiply.at(target, *_lined(target, index, values))
-        return
-    index = xp.broadcast_arrays(*index)
-    for i in range(values.shape[axis]):  # CuPy has no atomic product
-        at = (slice(None),) * axis + (i,)
-        target[tuple(k[at] for k in index)] *= values[at]
 
 
 def accumulate(xp: Any, combine: Any, a: Any) -> Any:
@@ -379,6 +312,14 @@ def generator(xp: Any, seed: int | list[int]) -> Any:
     if xp is np:
         return np.random.Generator(np.random.Philox(seed))
     return xp.random.Generator(xp.random.Philox4x3210(seed))
+
+
+def to_device(xp: Any, host: Any) -> Any:
+    """A number or a NumPy array as one of the library's; CuPy would fill a 0-d one, and with 0 for -0."""
+    if xp is np or isinstance(host, xp.ndarray):
+        return xp.asarray(host)
+    host = np.asarray(host)
+    return xp.asarray(host.reshape(-1)).reshape(host.shape)
 
 
 def to_host(array: Any) -> np.ndarray[Any, Any]:

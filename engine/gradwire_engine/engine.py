@@ -42,7 +42,7 @@ class Engine:
 
     def __init__(self, device: str = "cpu", max_bytes: int = 2**62, seed: int = 0):
         self.xp = backend.library(device)
-        self.device = device
+        self.device = "cuda:0" if device == "cuda" else device  # as torch's tensors say it
         self.meter = Meter(max_bytes)
         self.rng = backend.generator(self.xp, seed)
         self.grad_enabled = True
@@ -81,7 +81,7 @@ class Engine:
 
     def wrap(self, array: Any, requires_grad: bool = False) -> Tensor:
         """A leaf tensor of a dense array, which it takes over."""
-        array = self.xp.asarray(array)  # NumPy's sums of 0-d arrays are scalars
+        array = backend.to_device(self.xp, array)  # NumPy's sums of 0-d arrays are scalars
         return Tensor(self, array, spec_of_array(array), requires_grad=requires_grad)
 
     def keep(self, array: Any) -> Tensor:
@@ -161,7 +161,7 @@ class Engine:
         """A Python number as a 0-d array: integers wrap as in C, as torch has it."""
         if self.xp is np and compute.category >= Category.FLOAT:
             return NUMPY_DTYPE[compute].type(v)
-        return self.xp.asarray(v).astype(NUMPY_DTYPE[compute])
+        return backend.to_device(self.xp, v).astype(NUMPY_DTYPE[compute])
 
     def timer(self, op: str, phase: str) -> list[int]:
         """Where the nanoseconds of an op's runs go: a list to append to, which the owner empties now and then."""

@@ -132,7 +132,7 @@ class Service:
             secret=session.secret,
             limits=self.limits.message(),
             lease_seconds=self.limits.lease_seconds,
-            device=device,
+            device=session.device,
             shared_memory=session.segments.path if session.segments else "",
         )
 
@@ -150,7 +150,7 @@ class Service:
         if self.shared is not None:
             session.segments = self.shared.accept(session.id, request.shared_memory_nonce)
         self.sessions[session.id] = session
-        log.info("session opened", extra={"session": session.id, "client": request.client, "device": device})
+        log.info("session opened", extra={"session": session.id, "client": request.client, "device": session.device})
         return session
 
     def CloseSession(self, request: pb.CloseSessionRequest, context: grpc.ServicerContext) -> pb.CloseSessionResponse:

@@ -19,7 +19,7 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from gradwire_engine import Engine, Tensor
-from gradwire_engine.backend import DTYPE, NUMPY_DTYPE, aligned
+from gradwire_engine.backend import DTYPE, NUMPY_DTYPE, aligned, to_device
 from gradwire_engine.graph import FunctionNode, Node, history
 from gradwire_engine.tensor import Storage
 from gradwire_proto.catalog.declare import Op
@@ -54,8 +54,8 @@ class Session:
         self.request_id = b""
         """Of the request that opened it, which may come again."""
         self.limits = limits
-        self.device = device
         self.engine = Engine(device, limits.max_bytes, seed or secrets.randbits(63))
+        self.device = self.engine.device
         self.engine.call_function = self._call_function
         self.engine.function_dropped = self._function_dropped
         self.tensors: dict[int, Tensor | Poison] = {}
@@ -486,7 +486,7 @@ class Session:
     def put(self, array: np.ndarray[Any, Any], storage: Storage | None, requires_grad: bool) -> Tensor:
         """A leaf tensor of host memory, which it takes over on the CPU."""
         s = spec(array.shape, DTYPE[array.dtype])
-        moved = array if self.engine.xp is np else self.engine.xp.asarray(array)
+        moved = array if self.engine.xp is np else to_device(self.engine.xp, array)
         return Tensor(self.engine, moved, s, storage, requires_grad)
 
     def decode(

@@ -5,6 +5,7 @@ import pytest
 import scipy.signal
 
 import gradwire as torch
+from tests.devices import on_cpu
 
 rng = np.random.default_rng(4)
 X = rng.standard_normal((4, 5))
@@ -151,6 +152,7 @@ REFUSED = [
 ]  # fmt: skip
 
 
+@on_cpu
 @pytest.mark.parametrize(("f", "error", "text"), REFUSED, ids=[r[2][:40] for r in REFUSED])
 def test_refused(f, error, text):
     with pytest.raises(error) as e:

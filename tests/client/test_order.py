@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import gradwire as torch
+from tests.devices import on_cpu
 
 rng = np.random.default_rng(3)
 A = rng.standard_normal((3, 5))
@@ -106,6 +107,7 @@ def test_same_as_numpy(f, want):
         np.testing.assert_allclose(mine, theirs, rtol=1e-6, atol=1e-12)
 
 
+@on_cpu
 def test_named_results_print_as_torchs():
     made = torch.tensor([1.0, 3.0]).max(0)
     assert repr(made) == "torch.return_types.max(\nvalues=tensor(3.),\nindices=tensor(1))"

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import gradwire as torch
+from tests.devices import on_cpu
 
 assert_close = torch.testing.assert_close
 make_tensor = torch.testing.make_tensor
@@ -73,6 +74,7 @@ def test_not_close(actual, expected, options, kind, text):
         assert_close(actual(), expected(), **options)
 
 
+@on_cpu
 @pytest.mark.parametrize("dtype", ["bool", "uint8", "int64", "bfloat16", "float16", "float32", "float64", "complex64"])
 def test_make_tensor(dtype):
     dtype = getattr(torch, dtype)
@@ -88,6 +90,7 @@ def test_make_tensor(dtype):
         assert bool((parts <= 4).all())
 
 
+@on_cpu
 def test_make_tensor_refuses():
     with pytest.raises(ValueError, match="`low` must be less than `high`, but got 3 >= 2"):
         make_tensor(2, dtype=torch.float32, device="cpu", low=3, high=2)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import gradwire as torch
+from tests.devices import on_cpu
 
 A = np.arange(12.0).reshape(3, 4)
 
@@ -176,6 +177,7 @@ def test_gradients_have_their_leaves_types():
     assert (x.grad.dtype, y.grad.dtype, z.grad.dtype) == (torch.float32, torch.float64, torch.complex64)
 
 
+@on_cpu
 def test_the_default_type():
     try:
         torch.set_default_dtype(torch.float64)
@@ -188,6 +190,7 @@ def test_the_default_type():
     assert torch.tensor(1.0).dtype is torch.float32
 
 
+@on_cpu
 def test_printing_a_big_tensor():
     x = torch.arange(2000.0)
     assert repr(x) == (

@@ -19,11 +19,17 @@ from typing import Any
 import numpy as np
 
 from gradwire_engine import Engine, Tensor, grad
-from gradwire_engine.backend import NUMPY_DTYPE
+from gradwire_engine.backend import NUMPY_DTYPE, to_host
 from gradwire_proto.catalog import CATALOG
+from tests.devices import DEVICE
 from tests.engine.replay import Program, no_grad
 
 STEP = 1e-6
+
+
+def host(t: Tensor) -> np.ndarray:
+    """A tensor's elements as a NumPy array."""
+    return to_host(t.array)
 
 
 @dataclass
@@ -84,7 +90,7 @@ def _convert(engine: Engine, v: Any, leaves: list[Tensor], wants: bool) -> Any:
 
 def run(c: Case, engine: Engine | None = None, wants: bool = True) -> tuple[list[Tensor], list[Tensor], Engine]:
     """Results, leaves and engine of a case."""
-    engine = engine or Engine()
+    engine = engine or Engine(DEVICE)
     leaves: list[Tensor] = []
     args = [_convert(engine, a, leaves, wants and i not in c.constant) for i, a in enumerate(c.args)]
     kwargs = {k: _convert(engine, v, leaves, wants) for k, v in c.kwargs.items()}
@@ -117,7 +123,8 @@ def check(c: Case) -> None:
         want = list(want) if isinstance(want, (tuple, list)) else [want]
         assert len(want) == len(results)
         for r, w in zip(results, want, strict=True):
-            np.testing.assert_allclose(r.array, w, rtol=1e-9, atol=1e-11)
+            single = r.spec.dtype.is_floating_point and r.spec.dtype.itemsize < 8
+            np.testing.assert_allclose(host(r), w, rtol=1e-6 if single else 1e-9, atol=1e-11)
     if c.order and CATALOG[c.op].differentiable and leaves:
         _differences(c)
     _replayed(c)
@@ -127,7 +134,7 @@ def _replayed(c: Case) -> None:
     """Compare what a plan makes of the op and its gradients, on other numbers than those it was made with."""
     sides = []
     for planned in (False, True):
-        engine = Engine(seed=3)
+        engine = Engine(DEVICE, seed=3)
         program: Any = partial(_whole, c)
         if planned:
             program = Program(engine, program)
@@ -144,7 +151,7 @@ def _replayed(c: Case) -> None:
         for a, b in zip(streamed, replayed, strict=True):
             assert a.spec is b.spec and a.requires_grad is b.requires_grad
             assert a.storage.version == b.storage.version
-            np.testing.assert_allclose(b.array, a.array, rtol=1e-9, atol=1e-11, err_msg=f"{c.op}: replayed")
+            np.testing.assert_allclose(host(b), host(a), rtol=1e-9, atol=1e-11, err_msg=f"{c.op}: replayed")
 
 
 def _arrays(c: Case) -> list[tuple[int, np.ndarray]]:
@@ -201,15 +208,15 @@ def _differences(c: Case) -> None:
         return np.asarray(d + 1j * rng.standard_normal(a.shape) if a.dtype.kind == "c" else d)
 
     results, leaves, _ = run(c)
-    start = [t.array.copy() for t in leaves]
+    start = [host(t).copy() for t in leaves]
     keep = [i for i, r in enumerate(results) if r.requires_grad and (c.results is None or i in c.results)]
     assert keep, f"{c.op}: no result requires grad"
-    u = [like(results[i].array) for i in keep]
+    u = [like(host(results[i])) for i in keep]
     v = [like(a) for a in start]
 
     def values(point: list[np.ndarray]) -> float:
         out = _at(c, point)[0]
-        return sum(float((np.conj(w) * out[i].array).real.sum()) for i, w in zip(keep, u, strict=True))
+        return sum(float((np.conj(w) * host(out[i])).real.sum()) for i, w in zip(keep, u, strict=True))
 
     def gradients(point: list[np.ndarray], graph: bool) -> tuple[list[Tensor | None], list[Tensor], Engine]:
         out, ls, engine = _at(c, point)
@@ -222,7 +229,7 @@ def _differences(c: Case) -> None:
         return [np.asarray(a + by * d) for a, d in zip(start, v, strict=True)]
 
     def dot(gs: list[Any], ds: list[np.ndarray]) -> float:
-        return sum(float((np.conj(d) * g.array).real.sum()) for g, d in zip(gs, ds, strict=True) if g is not None)
+        return sum(float((np.conj(d) * host(g)).real.sum()) for g, d in zip(gs, ds, strict=True) if g is not None)
 
     numeric = (values(moved(STEP)) - values(moved(-STEP))) / (2 * STEP)
     np.testing.assert_allclose(dot(gradients(start, False)[0], v), numeric, rtol=c.tol, atol=c.tol,
@@ -236,7 +243,7 @@ def _differences(c: Case) -> None:
 
     def first(point: list[np.ndarray]) -> float:
         made = gradients(point, False)[0]
-        return sum(float((np.conj(w[i]) * made[i].array).real.sum()) for i in range(len(w)) if made[i] is not None)
+        return sum(float((np.conj(w[i]) * host(made[i])).real.sum()) for i in range(len(w)) if made[i] is not None)
 
     numeric = (first(moved(STEP)) - first(moved(-STEP))) / (2 * STEP)
     if not live:

@@ -25,8 +25,9 @@ import gradwire_engine  # noqa: F401  (the tables are filled)
 from gradwire_engine.registry import KERNELS
 from gradwire_proto.catalog import CATALOG
 
-with mock.patch.dict(vars(cupy_backends.cuda.libs), cublas=mock.MagicMock(), cusolver=mock.MagicMock()):
-    # It wants CUDA's libraries when it is imported; its names are all that is wanted here.
+absent = {} if cupy.cuda.is_available() else {"cublas": mock.MagicMock(), "cusolver": mock.MagicMock()}
+with mock.patch.dict(vars(cupy_backends.cuda.libs), **absent):
+    # It wants CUDA's libraries when it is imported; without a GPU its names are all that is wanted here.
     import cupyx.scipy.linalg
 
 ENGINE = Path(__file__).parents[2] / "engine" / "gradwire_engine"

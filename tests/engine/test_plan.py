@@ -16,6 +16,8 @@ from gradwire_engine.plan import Interrupted, Plan
 from gradwire_engine.scalars import Scalars
 from gradwire_engine.spread import cores
 from gradwire_engine.trace import Trace, Unplanned
+from tests.devices import DEVICE
+from tests.engine.harness import host
 from tests.engine.replay import Program, no_grad
 
 
@@ -43,13 +45,13 @@ def same(a: Tensor | None, b: Tensor | None) -> None:
         assert a.requires_grad is b.requires_grad
         assert (a.grad_fn is None) == (b.grad_fn is None)
         assert a.storage.version == b.storage.version
-        np.testing.assert_allclose(b.array, a.array, rtol=1e-12)
+        np.testing.assert_allclose(host(b), host(a), rtol=1e-12)
 
 
 def compare(f: Callable[..., Sequence[Tensor]], make: Callable[[Engine], Sequence[Tensor]], runs: int = 4,
             changed: Callable[[Engine, Sequence[Tensor]], Any] = lambda e, ts: None) -> Plan:  # fmt: skip
     """Run ``f(engine, *kept)`` a few times, streamed and planned, and compare what there is after each."""
-    streams, plans = Engine(seed=1), Engine(seed=1)
+    streams, plans = Engine(DEVICE, seed=1), Engine(DEVICE, seed=1)
     a, b = make(streams), make(plans)
     program = Program(plans, lambda e: f(e, *b), kept=b)
     for _ in range(runs):
@@ -294,6 +296,8 @@ def chain(e: Engine, a: Tensor, b: Tensor) -> list[Tensor]:
 @pytest.mark.parametrize("shape", [(5 * BLOCK + 7,), (3, BLOCK), (2 * BLOCK + 1, 3)])
 def test_large_chains_run_in_blocks(shape):
     plan = compare(chain, lambda e: (leaf(e, *shape), leaf(e, *shape, requires_grad=False, seed=1)))
+    if DEVICE != "cpu":
+        return
     assert any(isinstance(w, Block) and len(w.steps) > 2 for w in plan.work)
     assert plan.nbytes <= plan.given[0].spec.nbytes + 8 * BLOCK * 4 * len(cores())
 
@@ -324,7 +328,7 @@ def test_arithmetic_of_single_numbers(dtype):
 
     with np.errstate(all="ignore"):
         plan = compare(f, make, runs=6)
-    assert any(isinstance(w, Scalars) and len(w.steps) > 5 for w in plan.work)
+    assert DEVICE != "cpu" or any(isinstance(w, Scalars) and len(w.steps) > 5 for w in plan.work)
 
 
 def test_no_block_sees_what_another_one_has_written():
@@ -447,7 +451,7 @@ class Maker:
 def test_random_programs(seed):
     maker = Maker(seed)
     with np.errstate(all="ignore"):
-        streams, plans = Engine(seed=1), Engine(seed=1)
+        streams, plans = Engine(DEVICE, seed=1), Engine(DEVICE, seed=1)
         a = [leaf(streams, 3, 3, seed=i, requires_grad=i < 2) for i in range(3)]
         b = [leaf(plans, 3, 3, seed=i, requires_grad=i < 2) for i in range(3)]
         program = Program(plans, lambda e: maker(e, *b), kept=b)

@@ -6,7 +6,7 @@ import scipy.special
 
 from gradwire_engine import Engine, grad
 from gradwire_proto import dtypes
-from tests.engine.harness import case, check, crand, rand, run
+from tests.engine.harness import case, check, crand, host, rand, run
 
 inf, nan = np.inf, np.nan
 ties = np.array([[1.0, 3.0, 3.0], [-2.0, 0.0, -2.0]])
@@ -160,7 +160,7 @@ def gradient(op, x, *args, **kwargs):
     with np.errstate(all="ignore"):
         (g,) = grad(engine, results[:1], [leaf], [engine.wrap(np.ones(results[0].shape))],
                     retain_graph=False, create_graph=False, allow_unused=False)  # fmt: skip
-    return g.array
+    return host(g)
 
 
 @pytest.mark.parametrize(("op", "args", "x", "want"), [

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradwire_engine.backend import NUMPY_DTYPE, add_at
+from gradwire_engine.backend import NUMPY_DTYPE
 from gradwire_engine.registry import kernel
+from gradwire_engine.scatter import add_at
 from gradwire_proto.catalog.arrange import cat_skips
 
 kernel("flip", lambda xp, input, dims: xp.flip(input, dims).copy(order="C"))

@@ -6,9 +6,10 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from gradwire_engine.backend import add_at, handed, matmul, room
+from gradwire_engine.backend import handed, matmul, room
 from gradwire_engine.kernels.conv import wide
 from gradwire_engine.registry import kernel
+from gradwire_engine.scatter import add_at
 
 
 def check_rows(indices: Any, rows: int) -> None:

@@ -45,7 +45,12 @@ def arange(xp: Any, start: Any, end: Any, step: Any, dtype: Any, spec: Any) -> A
 
 @kernel("linspace")
 def linspace(xp: Any, start: Any, end: Any, steps: int, dtype: Any) -> Any:
-    return xp.linspace(start, end, steps, dtype="complex128" if dtype.is_complex else "float64")
+    if not dtype.is_complex:
+        return xp.linspace(start, end, steps, dtype="float64")
+    made = xp.empty(steps, "complex128")
+    for part in ("real", "imag"):  # CuPy's has no complex form
+        getattr(made, part)[...] = xp.linspace(getattr(start, part), getattr(end, part), steps)
+    return made
 
 
 @kernel("logspace")

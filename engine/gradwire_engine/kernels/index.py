@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gradwire_engine.backend import add_along, add_at, looked_up, maximum_at, minimum_at, multiply_at
+from gradwire_engine.backend import looked_up
 from gradwire_engine.masks import select
 from gradwire_engine.registry import kernel
+from gradwire_engine.scatter import add_along, add_at, maximum_at, minimum_at, multiply_at
 from gradwire_proto.catalog.meta import wrap_dim
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradwire_engine.backend import accumulate, add_at, on_cpu
+from gradwire_engine.backend import accumulate, on_cpu
 from gradwire_engine.kernels.reduction import put, wide
 from gradwire_engine.registry import kernel
+from gradwire_engine.scatter import add_at
 from gradwire_engine.sorting import ranked
 from gradwire_proto.spec import Spec
 

@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from itertools import product
 from typing import Any
 
-from gradwire_engine.backend import add_at, looked_up
+from gradwire_engine.backend import looked_up
 from gradwire_engine.kernels import axes
 from gradwire_engine.kernels.conv import offsets, padded, wide
 from gradwire_engine.registry import kernel
+from gradwire_engine.scatter import add_at
 from gradwire_proto.catalog.pool import ints
 
 

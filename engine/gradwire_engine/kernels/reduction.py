@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gradwire_engine.backend import NUMPY_DTYPE, add_at, filled, on_cpu
+from gradwire_engine.backend import NUMPY_DTYPE, filled, on_cpu
 from gradwire_engine.masks import FEW
 from gradwire_engine.registry import kernel
+from gradwire_engine.scatter import add_at
 from gradwire_proto.catalog.meta import reduced_shape, wrap_dims
 
 Axis = int | tuple[int, ...] | None

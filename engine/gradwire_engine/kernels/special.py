@@ -44,7 +44,7 @@ kernel("igammac", lambda xp, input, other: special(xp).gammaincc(wide(xp, input)
 kernel("xlogy", lambda xp, input, other: special(xp).xlogy(wide(xp, input), wide(xp, other)))
 kernel("special_xlog1py", lambda xp, input, other: special(xp).xlog1py(wide(xp, input), wide(xp, other)))
 kernel("special_zeta", lambda xp, input, other: special(xp).zeta(wide(xp, input), wide(xp, other)))
-kernel("polygamma", lambda xp, n, input: special(xp).polygamma(n, wide(xp, input)))
+kernel("polygamma", lambda xp, n, input: special(xp).polygamma(xp.asarray(n), wide(xp, input)))
 kernel("special_spherical_bessel_j0", lambda xp, input: xp.where(xp.isinf(input), 0, sinc(xp, input / math.pi)))
 
 

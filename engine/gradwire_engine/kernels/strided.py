@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradwire_engine.backend import add_at
 from gradwire_engine.registry import kernel
+from gradwire_engine.scatter import add_at
 from gradwire_proto.catalog.strided import overlapping
 
 
