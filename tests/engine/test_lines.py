@@ -1,4 +1,4 @@
-"""Softmax and norms of large arrays, some lines at a time, come to what they do of the whole."""
+"""Softmax, norms, pools and interpolation of large arrays, some lines at a time, come to what they do of the whole."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gradwire_engine import Engine, grad, lines, spread
+from gradwire_engine import Engine, grad, lines, maps, spread
 from gradwire_engine.kernels import norm
 from tests.engine.harness import rand
 
@@ -34,6 +34,19 @@ CASES: list[tuple[Any, ...]] = [
     ("group_norm", rand(8, 6, 10, 3), 3, rand(6), rand(6, seed=1), 1e-5),
     ("group_norm", rand(8, 6, 10, 3), 3, None, None, 1e-5),
     ("rms_norm", rand(40, 30), (30,), rand(30), 1e-5),
+    ("group_norm", rand(8, 6, 10, 7), 3, rand(6), rand(6, seed=1), 1e-5),
+    ("group_norm", rand(8, 6, 10, 7), 3, None, None, 1e-5),
+    ("batch_norm", rand(8, 6, 10, 7), rand(6), rand(6, seed=1), 1e-5),
+    ("batch_norm", rand(8, 6, 70), None, None, 1e-5),
+    ("batch_norm_eval", rand(8, 6, 10, 7), rand(6), rand(6, low=0.5), rand(6, seed=1), rand(6, seed=2), 1e-5),
+    ("batch_norm_eval", rand(8, 6, 70), rand(6), rand(6, low=0.5), None, None, 1e-5),
+    *[(f"upsample_{mode}2d", rand(5, 2, 20, 9), (31, 70), False, ())
+      for mode in ("nearest", "bilinear", "bicubic", "bicubic_aa")],
+    ("upsample_bilinear2d", rand(5, 2, 31, 70), (20, 9), False, ()),
+    ("upsample_linear1d", rand(5, 2, 200), (390,), True, ()),
+    ("avg_pool2d", rand(5, 2, 20, 9), (3, 3), (2, 2), (1, 1), False, True, None),
+    ("adaptive_avg_pool2d", rand(5, 2, 20, 9), (3, 4)),
+    ("adaptive_avg_pool1d", rand(5, 2, 400), (3,)),
 ]
 
 
@@ -42,6 +55,7 @@ def test_pieces_make_what_the_whole_does(c: tuple[Any, ...], monkeypatch: pytest
     whole = made(*c)
     monkeypatch.setattr(lines, "PIECE", 128)
     monkeypatch.setattr(norm, "PIECE", 128)
+    monkeypatch.setattr(maps, "PIECE", 128)
     monkeypatch.setattr(spread, "WAKING", 0)
     for a, b in zip(made(*c), whole, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-13)

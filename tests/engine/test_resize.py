@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from gradwire_engine import Engine
+from gradwire_engine import Engine, maps
 from gradwire_proto.catalog.resize import MODES
 from tests.engine.harness import case, check, rand
 
@@ -81,6 +81,18 @@ CASES = [c for mode, dims in MODES.items() for n in dims for c in cases(mode, n)
 @pytest.mark.parametrize("c", CASES, ids=str)
 def test_op(c):
     check(c)
+
+
+def test_what_is_infinite_stays_where_it_is_in_large_arrays(monkeypatch):
+    engine = Engine()
+    x = np.arange(200, dtype=np.float32).reshape(2, 1, 100)
+    x[0, 0, 40] = np.inf
+    x[1, 0, 60] = np.nan
+    small = engine.call("upsample_linear1d", engine.wrap(x), (200,), False, ()).array
+    monkeypatch.setattr(maps, "PIECE", 50)
+    large = engine.call("upsample_linear1d", engine.wrap(x), (200,), False, ()).array
+    np.testing.assert_array_equal(large, small)
+    assert np.isinf(large).sum() == 4 == np.isnan(large).sum()
 
 
 def test_bytes_to_the_nearest():

@@ -11,12 +11,10 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-Where = slice | tuple[int, ...]
-Tap = tuple[Where, Where, tuple[float, ...] | None]
+from gradwire_engine.maps import Map, Tap, Where, add, apply_in_pieces, worthwhile
+
 Entry = tuple[int, int, float]
 REMEMBERED = 256
-
-
 def _run(at: Sequence[int]) -> Where:
     """Places as a slice where they are evenly spaced."""
     step = at[1] - at[0] if len(at) > 1 else 1
@@ -25,7 +23,7 @@ def _run(at: Sequence[int]) -> Where:
     return tuple(at)
 
 
-def taps(entries: Sequence[Entry]) -> tuple[Tap, ...]:
+def taps(entries: Sequence[Entry]) -> Map:
     """A sparse matrix given by its entries ``(row, column, weight)`` as taps."""
     rank: dict[int, int] = {}
     groups: list[list[Entry]] = []
@@ -34,7 +32,7 @@ def taps(entries: Sequence[Entry]) -> tuple[Tap, ...]:
         if j == len(groups):
             groups.append([])
         groups[j].append(e)
-    return tuple(
+    return Map(
         (
             _run([o for o, _, _ in g]),
             _run([i for _, i, _ in g]),
@@ -63,12 +61,12 @@ def shares(size: int, out: int) -> list[tuple[int, int]]:
 
 
 @lru_cache(REMEMBERED)
-def means(size: int, out: int, transposed: bool) -> tuple[Tap, ...]:
+def means(size: int, out: int, transposed: bool) -> Map:
     """The mean of each share."""
     return matrix(((o, i, 1 / (b - a)) for o, (a, b) in enumerate(shares(size, out)) for i in range(a, b)), transposed)
 
 
-def matrix(entries: Any, transposed: bool) -> tuple[Tap, ...]:
+def matrix(entries: Any, transposed: bool) -> Map:
     """Entries ``(out, in, weight)`` as a map or its adjoint."""
     return taps([(i, o, w) for o, i, w in entries] if transposed else list(entries))
 
@@ -80,18 +78,9 @@ def smallest_first(sizes: Sequence[int], out: Sequence[int]) -> list[int]:
 
 def apply(xp: Any, x: Any, axis: int, size: int, made: Sequence[Tap], transposed: bool = False) -> Any:
     """A map along ``axis``, which gets ``size`` elements; ``transposed`` exchanges the roles of its taps."""
-    out = xp.zeros((*x.shape[:axis], size, *x.shape[axis + 1 :]), dtype=x.dtype)
-    lead = (slice(None),) * axis
-    after = (1,) * (x.ndim - axis - 1)
-    for o, i, w in made:
-        if transposed:
-            o, i = i, o
-        part = x[(*lead, _index(xp, i))]
-        if w is not None:
-            part = part * xp.asarray(w, dtype=x.real.dtype).reshape(-1, *after)
-        out[(*lead, _index(xp, o))] += part
+    shape = (*x.shape[:axis], size, *x.shape[axis + 1 :])
+    if worthwhile(xp, x, shape):
+        return apply_in_pieces(x, axis, shape, made, transposed)
+    out = xp.zeros(shape, x.dtype)
+    add(xp, x, axis, made, transposed, out)
     return out
-
-
-def _index(xp: Any, where: Where) -> Any:
-    return where if isinstance(where, slice) else xp.asarray(where)

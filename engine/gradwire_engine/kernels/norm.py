@@ -7,7 +7,7 @@ from typing import Any
 
 from gradwire_engine.backend import filled, handed, matmul, room, summed
 from gradwire_engine.kernels.activation import wide
-from gradwire_engine.lines import PIECE, large
+from gradwire_engine.lines import PIECE, SHORT, large
 from gradwire_engine.registry import kernel
 from gradwire_engine.spread import share
 from gradwire_proto.catalog.norm import LAYOUTS, Layout
@@ -59,6 +59,8 @@ def _standardize(xp: Any, input: Any, layout: Layout, weight: Any, bias: Any, ep
     n = math.prod(view[d] for d in dims)
     if dims == tuple(range(len(view) - len(dims), len(view))) and large(xp, x):
         return _by_rows(xp, input, x.reshape(-1, n), layout, weight, bias, eps, out)
+    if dims[:1] == (0,) and _by_planes(xp, x):
+        return _by_channels(xp, x, layout, weight, bias, eps, out)
     mean = _sums(xp, x, dims) / n
     y = xp.subtract(x, mean, out=room(xp, out[0], view, x.dtype))
     var = _squares(xp, y, dims) / n
@@ -74,7 +76,8 @@ def _by_rows(xp: Any, input: Any, x: Any, layout: Layout, weight: Any, bias: Any
     rows, n = x.shape
     each = params == tuple(view[d] for d in dims)  # else a group's channels have a weight, its rows several
     y = room(xp, out[0], view, x.dtype)
-    target, lined = y.reshape(rows, n), y.reshape(view)
+    target = y.reshape(rows, n)
+    unit = 1 if each else view[1]
     mean, var = xp.empty((rows, 1), x.dtype), xp.empty((rows, 1), x.dtype)
 
     def some(start: int, stop: int) -> None:
@@ -85,12 +88,45 @@ def _by_rows(xp: Any, input: Any, x: Any, layout: Layout, weight: Any, bias: Any
         made *= 1 / xp.sqrt(var[start:stop] + eps)
         if each:
             _affine(made, weight, bias, (n,))
+        else:
+            _affine(made.reshape(-1, *view[1:]), weight, bias, params)
 
-    share(some, rows, max(1, PIECE // n))
-    if not each:
-        _affine(lined, weight, bias, params)
+    share(some, rows, unit * max(1, PIECE // (n * unit)))
     few = (*view[: len(view) - len(dims)], *[1] * len(dims))
     return handed(out[0], y, input.shape), filled(out[1], mean.reshape(few)), filled(out[2], var.reshape(few))
+
+
+def _by_planes(xp: Any, x: Any) -> bool:
+    """Whether an array is large, and each channel of a sample long enough to be summed by itself."""
+    return large(xp, x) and math.prod(x.shape[2:]) >= SHORT
+
+
+def _by_channels(xp: Any, x: Any, layout: Layout, weight: Any, bias: Any, eps: float,
+                 out: Any) -> tuple[Any, Any, Any]:  # fmt: skip
+    """The same of a large batch, some channels at a time."""
+    view, _, params = layout
+    batch, channels = view[:2]
+    y = room(xp, out[0], view, x.dtype)
+    flat, target = x.reshape(batch, channels, -1), y.reshape(batch, channels, -1)
+    n = batch * flat.shape[2]
+    mean, var = xp.empty((1, channels, 1), x.dtype), xp.empty((1, channels, 1), x.dtype)
+
+    def some(start: int, stop: int) -> None:
+        at = slice(start, stop)
+        part, made = flat[:, at], target[:, at]
+        mean[0, at, 0] = summed(xp, summed(xp, part, 2), 0) / n
+        y = part - mean[:, at]
+        var[0, at, 0] = summed(xp, xp.einsum("ijk,ijk->ij", y, y), 0) / n
+        scale = 1 / xp.sqrt(var[:, at] + eps)
+        if weight is not None:
+            scale *= weight.reshape(-1, 1)[at]
+        xp.multiply(y, scale, out=made)
+        if bias is not None:
+            made += bias.reshape(-1, 1)[at]
+
+    share(some, channels, max(1, PIECE // n))
+    few = (1, *params)
+    return handed(out[0], y, view), filled(out[1], mean.reshape(few)), filled(out[2], var.reshape(few))
 
 
 @kernel("layer_norm")
@@ -128,8 +164,16 @@ def batch_norm_eval(xp: Any, input: Any, running_mean: Any, running_var: Any, we
     scale = 1 / xp.sqrt(running_var + eps)
     if weight is not None:
         scale = scale * weight
-    y = wide(xp, input) - running_mean.reshape(params)
-    return _affine(y, scale, bias, params)
+    x, middle = wide(xp, input), running_mean.reshape(params)
+    if not large(xp, x):
+        return _affine(x - middle, scale, bias, params)
+    y = xp.empty(x.shape, xp.result_type(x, middle))
+
+    def some(start: int, stop: int) -> None:
+        _affine(xp.subtract(x[start:stop], middle, out=y[start:stop]), scale, bias, params)
+
+    share(some, len(x), max(1, PIECE * len(x) // x.size))
+    return y
 
 
 @kernel("batch_norm_update_")
@@ -149,6 +193,11 @@ def norm_backward(xp: Any, grad: Any, input: Any, mean: Any, var: Any, weight: A
     last = tuple(range(x.ndim - len(dim), x.ndim))
     if not fixed and tuple(dim) == last and params in ((0,), x.shape[x.ndim - len(dim) :]) and large(xp, x):
         return _back_by_rows(xp, g, x, mean, r, weight, n, params, out)
+    if mean is not None and _by_planes(xp, x):
+        if tuple(dim) == (0, *range(2, x.ndim)):
+            return _back_by_channels(xp, g, x, mean, r, weight, n, params, fixed, out)
+        if not fixed and tuple(dim) == last and params in ((0,), (*x.shape[1:3], *[1] * (x.ndim - 3))):
+            return _back_by_groups(xp, g, x, mean, r, weight, n, params, out)
     y = x * r if mean is None else x - mean
     if mean is not None:
         y *= r
@@ -209,4 +258,63 @@ def _back_by_rows(xp: Any, g: Any, x: Any, mean: Any, r: Any, weight: Any, n: in
         grad_weight = grad_bias = xp.zeros(0, x.dtype)
     else:
         grad_weight, grad_bias = (summed(xp, p, 0).reshape(params) for p in parts)
+    return handed(out[0], into, x.shape), filled(out[1], grad_weight), filled(out[2], grad_bias)
+
+
+def _back_by_channels(xp: Any, g: Any, x: Any, mean: Any, r: Any, weight: Any, n: int, params: tuple[int, ...],
+                      fixed: bool, out: Any) -> tuple[Any, Any, Any]:  # fmt: skip
+    """The same of a large batch, some channels at a time; each has sums and parameters of its own."""
+    batch, channels = x.shape[:2]
+    into = room(xp, out[0], x.shape, x.dtype)
+    a, b, made = (v.reshape(batch, channels, -1) for v in (g, x, into))
+    middle, scale = (v.reshape(channels, 1) for v in (mean, r))
+    sums = xp.empty((2, channels), x.dtype)
+    line = scale if weight is None else scale * weight.reshape(channels, 1)
+
+    def some(start: int, stop: int) -> None:
+        at = slice(start, stop)
+        here, there = a[:, at], made[:, at]
+        y = b[:, at] - middle[at]
+        y *= scale[at]
+        sums[0, at] = summed(xp, xp.einsum("ijk,ijk->ij", here, y), 0)
+        sums[1, at] = summed(xp, summed(xp, here, 2), 0)
+        if fixed:
+            xp.multiply(here, line[at], out=there)
+            return
+        y *= sums[0, at, None] / n
+        xp.subtract(here, y, out=there)
+        there -= sums[1, at, None] / n
+        there *= line[at]
+
+    share(some, channels, max(1, PIECE // n))
+    grad_weight, grad_bias = xp.zeros((2, 0), x.dtype) if params == (0,) else sums.reshape(2, *params)
+    return handed(out[0], into, x.shape), filled(out[1], grad_weight), filled(out[2], grad_bias)
+
+
+def _back_by_groups(xp: Any, g: Any, x: Any, mean: Any, r: Any, weight: Any, n: int, params: tuple[int, ...],
+                    out: Any) -> tuple[Any, Any, Any]:  # fmt: skip
+    """The same of groups of channels, some samples at a time: a channel's sums make those of its group."""
+    batch, groups, each = x.shape[:3]
+    into = room(xp, out[0], x.shape, x.dtype)
+    a, b, made = (v.reshape(batch, groups, each, -1) for v in (g, x, into))
+    middle, scale = (v.reshape(batch, groups, 1, 1) for v in (mean, r))
+    sums = xp.empty((2, batch, groups, each), x.dtype)
+    line = xp.ones((groups, each), x.dtype) if weight is None else weight.reshape(groups, each)
+
+    def some(start: int, stop: int) -> None:
+        at = slice(start, stop)
+        here, there = a[at], made[at]
+        y = b[at] - middle[at]
+        y *= scale[at]
+        sums[0, at] = xp.einsum("ijkl,ijkl->ijk", here, y)
+        sums[1, at] = summed(xp, here, 3)
+        slope, shift = ((s[at] * line).sum(axis=2)[..., None, None] / n for s in sums)
+        y *= slope
+        y += shift
+        xp.multiply(here, line[..., None], out=there)
+        there -= y
+        there *= scale[at]
+
+    share(some, batch, max(1, PIECE // (x.size // batch)))
+    grad_weight, grad_bias = xp.zeros((2, 0), x.dtype) if params == (0,) else sums.sum(axis=1).reshape(2, *params)
     return handed(out[0], into, x.shape), filled(out[1], grad_weight), filled(out[2], grad_bias)

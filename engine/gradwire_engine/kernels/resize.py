@@ -10,6 +10,7 @@ from typing import Any
 
 from gradwire_engine.kernels import axes
 from gradwire_engine.kernels.conv import wide
+from gradwire_engine.maps import Map
 from gradwire_engine.registry import kernel
 from gradwire_proto.catalog.resize import MODES
 
@@ -105,7 +106,7 @@ ENTRIES: dict[str, Entries] = {
 
 
 @lru_cache(axes.REMEMBERED)
-def _taps(mode: str, size: int, out: int, align_corners: bool, factor: float, transposed: bool) -> tuple[axes.Tap, ...]:
+def _taps(mode: str, size: int, out: int, align_corners: bool, factor: float, transposed: bool) -> Map:
     return axes.matrix(ENTRIES[mode](size, out, align_corners, factor), transposed)
 
 
