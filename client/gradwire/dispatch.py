@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
+from gradwire import memory, out
 from gradwire import session as sessions
 from gradwire.capture import here
 from gradwire.mirror import Node
@@ -64,7 +65,8 @@ def _outside(f: FrameType) -> FrameType:
 class Known:
     """What calls have in common whose plain arguments are equal and whose tensors have equal specs."""
 
-    __slots__ = ("nbytes", "no_grad", "op", "plain", "recorded", "results", "several", "source", "targets", "vain")
+    __slots__ = ("nbytes", "no_grad", "op", "plain", "recorded", "results", "several", "source", "starts", "targets",
+                 "vain")  # fmt: skip
 
     def __init__(self, op: Op, values: list[Any], tensors: list[Tensor], results: tuple[Spec, ...]):
         self.op = op
@@ -81,6 +83,10 @@ class Known:
         at = {id(t): i for i, t in enumerate(tensors)}
         self.source = at[id(values[op.view_of])] if op.view_of is not None else -1
         """Which tensor the results are views of."""
+        self.starts: list[int] | None = None
+        """Where each begins, in bytes from where that does; None where they begin there."""
+        if op.view_of is not None:
+            self.starts = memory.starts(op.name, values[op.view_of]._spec, values, results)
         written = [t for i in op.writes for t in ([values[i]] if isinstance(values[i], Tensor) else values[i])]
         self.targets = [at[id(t)] for t in written]
         """Which tensors are written to."""
@@ -177,10 +183,14 @@ def call(op: Op, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         source = tensors[known.source]
         for r in results:
             r._storage = source._storage
+            r._offset = source._offset
             if op.differentiable:
                 r._base = source._base if source._base is not None else source
                 r._generation = r._base._generation
                 r._creation = source._creation or ("multi" if op.returns_list else "" if mode.grad else "no_grad")
+        if known.starts is not None:
+            for r, start in zip(results, known.starts, strict=True):
+                r._offset += start
     return tuple(results) if known.several else results[0]
 
 
@@ -311,7 +321,12 @@ def function_of(op: Op) -> Callable[..., Any]:
     """An op as a Python function."""
 
     def f(*args: Any, **kwargs: Any) -> Any:
+        if kwargs and "out" in kwargs and not op.writes:
+            to = kwargs.pop("out")
+            if to is not None:
+                return out.stored(op.name, call(op, args, kwargs), to, (args, kwargs), op.pointwise)
         return call(op, args, kwargs)
+
 
     f.__name__ = f.__qualname__ = op.name
     f.__doc__ = f"{op.signature}\n\n{op.doc}"

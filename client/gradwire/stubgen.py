@@ -154,6 +154,9 @@ def _op_stub(name: str, op: Op, method: bool) -> Iterator[str]:
         star = next((i for i, p in enumerate(params) if p.keyword_only), None)
         if star is not None and not (way and spread == star - 1):
             shown.insert(star, "*")
+        if not method and not op.writes:
+            starred = star is not None or (way and spread is not None)
+            shown += ([] if starred else ["*"]) + ["out: Any = None"]
         doc = op.doc.replace("\\", "\\\\").replace('"""', "'''")
         head = "@overload\n" if len(ways) > 1 else ""
         body = f'def {name}({", ".join(shown)}) -> {returns}:\n    """{doc}"""\n'

@@ -59,10 +59,10 @@ class Tensor:
         "_grad",
         "_grad_flag",
         "_grad_seen",
-        "_hooks",
         "_id",
         "_leaf",
         "_node",
+        "_offset",
         "_session",
         "_spec",
         "_storage",
@@ -81,6 +81,8 @@ class Tensor:
         self._node = node
         self._leaf = node is None
         self._storage = storage or Storage(s.nbytes)
+        self._offset = 0
+        """Where in the storage it begins, in bytes."""
         self._base: Tensor | None = None
         self._generation = 0
         """Of a base: how often in-place ops rewrote its history; of a view: when it last looked."""
@@ -292,6 +294,8 @@ class Tensor:
     def _refresh(self) -> None:
         """Of a view: take over what in-place ops made of the base's history."""
         base = self._base
+        if base is not None and base._base is not None:  # the base became a view of what it was
+            base = self._base = base._base
         if base is not None and self._generation != base._generation and self._creation != "no_grad":
             self._generation = base._generation
             if base._grad_flag is not False:

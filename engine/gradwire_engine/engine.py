@@ -388,6 +388,13 @@ class Engine:
         t.detached = t.grad_fn is not None
         t.grad_fn, t.output_nr, t.requires_grad = None, 0, False
 
+    def set_data(self, t: Tensor, data: Tensor) -> None:
+        """Give a tensor the memory, shape and type of another; its place in the graph stays as it is."""
+        if t.requires_grad and not data.dtype.differentiable:
+            raise RuntimeError(refusals.DATA_NOT_FLOATING)
+        t.array, t.spec, t.storage = data.array, data.spec, data.storage
+        t.base, t.chain, t.creation = None, (), ""
+
     def retain_grad(self, t: Tensor) -> None:
         """Keep a non-leaf tensor's gradient in ``t.grad`` when backward passes it."""
         edge = history(t)

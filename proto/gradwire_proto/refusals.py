@@ -31,6 +31,7 @@ NOT_A_LEAF = (
     "that doesn't require differentiation use var_no_grad = var.detach()."
 )
 NOT_FLOATING = "only Tensors of floating point dtype can require gradients"
+DATA_NOT_FLOATING = "data set to a tensor that requires gradients must be floating point or complex dtype"
 NO_GRAD_HOOKED = "cannot register a hook on a tensor that doesn't require gradient"
 NO_GRAD_RETAINED = "can't retain_grad on Tensor that has requires_grad=False"
 NON_LEAF_POST_HOOKED = "post accumulate grad hooks cannot be registered on non-leaf tensors"

@@ -303,6 +303,12 @@ def _detach(s: Session, m: pb.Detach) -> None:
     s.engine.detach_(s.tensor(m.tensor))
 
 
+def _set_data(s: Session, m: pb.SetData) -> None:
+    if s.engine.trace is not None:
+        s.engine.trace.refuse("it gives a tensor another's memory")
+    s.engine.set_data(s.tensor(m.tensor), s.tensor(m.data))
+
+
 def _keep(s: Session, m: pb.Keep) -> None:
     kept = {i: s.tensor(i) for i in m.tensors.values()}  # all of them, or nothing changes
     for i in [i for i in s.tensors if i not in kept]:
@@ -335,6 +341,7 @@ TABLE: dict[str, Callable[[Session, Any], None]] = {
     "inspect": _inspect,
     "seed": _seed,
     "detach": _detach,
+    "set_data": _set_data,
     "keep": _keep,
     "program": programs.define,
     "describe": programs.describe,

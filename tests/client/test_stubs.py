@@ -35,7 +35,7 @@ def test_stubs(tmp_path):
 def test_signatures(tmp_path):
     stubgen.write(tmp_path)
     text = (tmp_path / "__init__.pyi").read_text()
-    assert "def exp(input: Tensor) -> Tensor:" in text
+    assert "def exp(input: Tensor, *, out: Any = None) -> Tensor:" in text
     text = (tmp_path / "tensor.pyi").read_text()
     assert "    def permute(self, *dims: _int) -> Tensor:" in text
     assert "    def __eq__(self, other: Any) -> Tensor: ..." in text

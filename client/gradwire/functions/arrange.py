@@ -60,7 +60,7 @@ def _atleast(tensors: tuple[Any, ...], f: Any) -> Any:
     return tuple(f(t) for t in _several(tensors))
 
 
-@export("hstack")
+@export("hstack", out=True)
 def hstack(tensors: Sequence[Tensor]) -> Tensor:
     """Tensors side by side."""
     _nonempty("hstack", tensors)
@@ -68,21 +68,21 @@ def hstack(tensors: Sequence[Tensor]) -> Tensor:
     return ops.cat(tensors, 0 if tensors[0].ndim == 1 else 1)
 
 
-@export("vstack", "row_stack")
+@export("vstack", "row_stack", out=True)
 def vstack(tensors: Sequence[Tensor]) -> Tensor:
     """Tensors one above the other."""
     _nonempty("vstack", tensors)
     return ops.cat([_two(t) for t in tensors], 0)
 
 
-@export("dstack")
+@export("dstack", out=True)
 def dstack(tensors: Sequence[Tensor]) -> Tensor:
     """Tensors one behind the other."""
     _nonempty("dstack", tensors)
     return ops.cat([_three(t) for t in tensors], 2)
 
 
-@export("column_stack")
+@export("column_stack", out=True)
 def column_stack(tensors: Sequence[Tensor]) -> Tensor:
     """Tensors side by side, vectors as columns."""
     _nonempty("column_stack", tensors)

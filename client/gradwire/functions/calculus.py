@@ -20,7 +20,7 @@ def sides(x: Tensor, dim: int) -> tuple[Tensor, Tensor]:
     return ops.slice(x, dim, 0, max(n - 1, 0), 1), ops.slice(x, dim, min(1, n), n, 1)
 
 
-@export("diff", "Tensor.diff")
+@export("diff", "Tensor.diff", out=True)
 def diff(input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None,
          append: Tensor | None = None) -> Tensor:  # fmt: skip
     """The n-th forward difference along a dim."""

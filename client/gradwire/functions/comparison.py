@@ -24,7 +24,7 @@ def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e
     return bool(ops.isclose(input, other, rtol, atol, equal_nan).all())
 
 
-@export("isin")
+@export("isin", out=True)
 def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
     """Whether each element is among others."""
     for t in (elements, test_elements):

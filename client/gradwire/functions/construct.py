@@ -183,19 +183,6 @@ export("Tensor.byte")(_conversion(dtypes.uint8))
 export("Tensor.char")(_conversion(dtypes.int8))
 
 
-@export("Tensor.data_ptr")
-def data_ptr(self: Tensor) -> int:
-    """A number that tensors sharing memory from its start have in common."""
-    return id(self._storage)
-
-
-def _data(self: Tensor) -> Tensor:
-    return self.detach()  # type: ignore[attr-defined, no-any-return]
-
-
-export("property:Tensor.data")(_data)
-
-
 @export("result_type")
 def result_type(a: Any, b: Any) -> DType:
     """The type that an op of these two computes in."""

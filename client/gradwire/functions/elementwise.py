@@ -43,7 +43,7 @@ def imag(self: Tensor) -> Tensor:
     return ops.imag(self)
 
 
-@export("frexp", "Tensor.frexp")
+@export("frexp", "Tensor.frexp", out=True)
 def frexp(input: Tensor) -> Any:
     """Mantissa in [0.5, 1) and exponent of 2."""
     return FREXP(*ops.frexp(input))
@@ -55,7 +55,7 @@ def _wide(*args: Any) -> Any:
     return complex128 if has_complex else float64
 
 
-@export("float_power", "Tensor.float_power")
+@export("float_power", "Tensor.float_power", out=True)
 def float_power(input: Any, exponent: Any) -> Tensor:
     """``input ** exponent`` in double precision."""
     dtype = _wide(input, exponent)

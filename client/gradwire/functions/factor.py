@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 # ---- Cholesky
 
 
-@export("linalg.cholesky")
+@export("linalg.cholesky", out=True)
 def linalg_cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     """The triangular L of A = L @ L.mH."""
     return ops.linalg_cholesky_ex(A, upper, "linalg.cholesky")[0]
 
 
-@export("linalg.cholesky_ex")
+@export("linalg.cholesky_ex", out=True)
 def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -> Any:
     """The triangular L of A = L @ L.mH, and where it failed."""
     made = ops.linalg_cholesky_ex(A, upper, "linalg.cholesky_ex" if check_errors else None)
     return return_types.linalg_cholesky_ex(*made)
 
 
-@export("cholesky", "Tensor.cholesky")
+@export("cholesky", "Tensor.cholesky", out=True)
 def cholesky(input: Tensor, upper: bool = False) -> Tensor:
     """The triangular L of input = L @ L.mH."""
     return ops.linalg_cholesky_ex(input, upper, "cholesky")[0]
@@ -41,49 +41,49 @@ def cholesky(input: Tensor, upper: bool = False) -> Tensor:
 # ---- orthogonal factors
 
 
-@export("linalg.qr")
+@export("linalg.qr", out=True)
 def linalg_qr(A: Tensor, mode: str = "reduced") -> Any:
     """A = Q @ R, orthonormal and triangular."""
     return return_types.linalg_qr(*ops.linalg_qr(A, mode))
 
 
-@export("qr", "Tensor.qr")
+@export("qr", "Tensor.qr", out=True)
 def qr(input: Tensor, some: bool = True) -> Any:
     """input = Q @ R, orthonormal and triangular."""
     return return_types.qr(*ops.linalg_qr(input, "reduced" if some else "complete"))
 
 
-@export("linalg.eigh")
+@export("linalg.eigh", out=True)
 def eigh(A: Tensor, UPLO: str = "L") -> Any:
     """Eigenvalues, ascending, and eigenvectors of a symmetric matrix."""
     return return_types.linalg_eigh(*ops.linalg_eigh(A, UPLO))
 
 
-@export("linalg.eig")
+@export("linalg.eig", out=True)
 def eig(A: Tensor) -> Any:
     """Eigenvalues and eigenvectors of any square matrix."""
     return return_types.linalg_eig(*ops.linalg_eig(A))
 
 
-@export("linalg.eigvals")
+@export("linalg.eigvals", out=True)
 def eigvals(A: Tensor) -> Tensor:
     """Eigenvalues of any square matrix."""
     return ops.linalg_eigvals(A)
 
 
-@export("linalg.svd")
+@export("linalg.svd", out=True)
 def linalg_svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> Any:
     """A = U @ diag(S) @ Vh, singular values descending."""
     return return_types.linalg_svd(*ops.linalg_svd(A, full_matrices))
 
 
-@export("linalg.svdvals")
+@export("linalg.svdvals", out=True)
 def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
     """Singular values, descending."""
     return ops.linalg_svdvals(A)
 
 
-@export("svd", "Tensor.svd")
+@export("svd", "Tensor.svd", out=True)
 def svd(input: Tensor, some: bool = True, compute_uv: bool = True) -> Any:
     """input = U @ diag(S) @ V.mH; without ``compute_uv`` U and V are zeros."""
     if input.ndim < 2:
@@ -110,7 +110,7 @@ def reflectors(A: Tensor, tau: Tensor) -> tuple[Tensor, Tensor]:
     return v, ops.linalg_solve_triangular(overlaps, scales, upper=True, unitriangular=True)
 
 
-@export("linalg.householder_product")
+@export("linalg.householder_product", out=True)
 def householder_product(A: Tensor, tau: Tensor) -> Tensor:
     """The first columns of the product of Householder reflections."""
     name = "torch.linalg.householder_product"
@@ -130,7 +130,7 @@ def orgqr(input: Tensor, tau: Tensor) -> Tensor:
     return householder_product(input, tau)
 
 
-@export("ormqr", "Tensor.ormqr")
+@export("ormqr", "Tensor.ormqr", out=True)
 def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpose: bool = False) -> Tensor:
     """The product of Householder reflections times ``other``, on the left or on the right."""
     v, t = reflectors(input, tau)
@@ -141,7 +141,7 @@ def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpos
     return ops.sub(other, matmul(matmul(matmul(other, v), t), mh(v)))
 
 
-@export("geqrf", "Tensor.geqrf")
+@export("geqrf", "Tensor.geqrf", out=True)
 def geqrf(input: Tensor) -> Any:
     """R, and below it the Householder reflections that Q is the product of."""
     return return_types.geqrf(*ops.linalg_geqrf(input))
@@ -150,13 +150,13 @@ def geqrf(input: Tensor) -> Any:
 # ---- LDL
 
 
-@export("linalg.ldl_factor_ex")
+@export("linalg.ldl_factor_ex", out=True)
 def ldl_factor_ex(A: Tensor, *, hermitian: bool = False, check_errors: bool = False) -> Any:
     """L and D of L @ D @ L.mT = A for a symmetric A, and where D has a zero."""
     return return_types.linalg_ldl_factor_ex(*ops.linalg_ldl_factor_ex(A, hermitian))
 
 
-@export("linalg.ldl_factor")
+@export("linalg.ldl_factor", out=True)
 def ldl_factor(A: Tensor, *, hermitian: bool = False) -> Any:
     """L and D of L @ D @ L.mT = A for a symmetric A."""
     return return_types.linalg_ldl_factor(*ops.linalg_ldl_factor_ex(A, hermitian)[:2])
@@ -181,20 +181,20 @@ def unpacked(lu: Tensor) -> tuple[Tensor, Tensor]:
             ops.triu(lu if m == k else ops.slice(lu, -2, 0, k)))  # fmt: skip
 
 
-@export("linalg.lu_factor")
+@export("linalg.lu_factor", out=True)
 def lu_factor(A: Tensor, *, pivot: bool = True) -> Any:
     """L and U of P @ L @ U = A in one matrix, and the rows swapped."""
     return return_types.linalg_lu_factor(*factored(A, pivot, "torch.linalg.lu_factor")[:2])
 
 
-@export("linalg.lu_factor_ex")
+@export("linalg.lu_factor_ex", out=True)
 def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -> Any:
     """L and U of P @ L @ U = A in one matrix, the rows swapped, and where a division by it would fail."""
     made = factored(A, pivot, "torch.linalg.lu_factor_ex" if check_errors else None)
     return return_types.linalg_lu_factor_ex(*made)
 
 
-@export("linalg.lu")
+@export("linalg.lu", out=True)
 def linalg_lu(A: Tensor, *, pivot: bool = True) -> Any:
     """P, L and U of P @ L @ U = A."""
     if A.ndim < 2:
@@ -215,7 +215,7 @@ def check_pivots(pivots: Tensor, text: str) -> None:
         raise RuntimeError(text)
 
 
-@export("lu_unpack")
+@export("lu_unpack", out=True)
 def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpack_pivots: bool = True) -> Any:
     """P, L and U of what lu_factor made."""
     lower, upper = unpacked(LU_data) if unpack_data else (empty(LU_data), empty(LU_data))
@@ -227,7 +227,7 @@ def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpa
     return return_types.lu_unpack(ops.linalg_permutation(LU_pivots, LU_data.shape[-2], LU_data.dtype), lower, upper)
 
 
-@export("linalg.lu_solve")
+@export("linalg.lu_solve", out=True)
 def linalg_lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoint: bool = False) -> Tensor:
     """The X of A @ X = B, where lu_factor made LU and pivots of A."""
     check_matrix("torch.linalg.lu_solve", LU._spec)
@@ -247,7 +247,7 @@ def linalg_lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True,
     return ops.linalg_solve_triangular(LU, inner, upper=True)
 
 
-@export("lu_solve", "Tensor.lu_solve")
+@export("lu_solve", "Tensor.lu_solve", out=True)
 def lu_solve(b: Tensor, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
     """The X of A @ X = b, where lu made LU_data and LU_pivots of A."""
     return linalg_lu_solve(LU_data, LU_pivots, b)

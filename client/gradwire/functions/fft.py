@@ -121,38 +121,38 @@ def _check_dims(name: str, dims: tuple[int, ...]) -> None:
 # ---- one dimension
 
 
-@export("fft.fft")
+@export("fft.fft", out=True)
 def fft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The Fourier transform along a dim, cut off or padded to n points."""
     return _full(input, *_one(input, n, dim), norm, True)
 
 
-@export("fft.ifft")
+@export("fft.ifft", out=True)
 def ifft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The inverse of ``fft``."""
     return _full(input, *_one(input, n, dim), norm, False)
 
 
-@export("fft.rfft")
+@export("fft.rfft", out=True)
 def rfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The half of real numbers' Fourier transform that tells the other."""
     _check_real("rfft", input)
     return _to_half(input, *_one(input, n, dim), _plain(norm))
 
 
-@export("fft.irfft")
+@export("fft.irfft", out=True)
 def irfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The inverse of ``rfft``: n real numbers."""
     return _to_real(input, *_one(input, n, dim, True), _plain(norm))
 
 
-@export("fft.hfft")
+@export("fft.hfft", out=True)
 def hfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The real Fourier transform of what is Hermitian, of which input is the first half."""
     return _to_real(input, *_one(input, n, dim, True), _reversed(norm), True)
 
 
-@export("fft.ihfft")
+@export("fft.ihfft", out=True)
 def ihfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None) -> Tensor:
     """The inverse of ``hfft``."""
     _check_real("ihfft", input)
@@ -162,19 +162,19 @@ def ihfft(input: Tensor, n: int | None = None, dim: int = -1, norm: str | None =
 # ---- several
 
 
-@export("fft.fftn")
+@export("fft.fftn", out=True)
 def fftn(input: Tensor, s: Sequence[int] | None = None, dim: Dims = None, norm: str | None = None) -> Tensor:
     """The Fourier transform over several dims, or all."""
     return _several(input, s, dim, norm, True)
 
 
-@export("fft.ifftn")
+@export("fft.ifftn", out=True)
 def ifftn(input: Tensor, s: Sequence[int] | None = None, dim: Dims = None, norm: str | None = None) -> Tensor:
     """The inverse of ``fftn``."""
     return _several(input, s, dim, norm, False)
 
 
-@export("fft.rfftn")
+@export("fft.rfftn", out=True)
 def rfftn(input: Tensor, s: Sequence[int] | None = None, dim: Dims = None, norm: str | None = None) -> Tensor:
     """The half of real numbers' Fourier transform that tells the other, over several dims or all."""
     _check_real("rfftn", input, "{} expects a real-valued input tensor, but got {}")
@@ -183,7 +183,7 @@ def rfftn(input: Tensor, s: Sequence[int] | None = None, dim: Dims = None, norm:
     return _to_half(input, dims, points, _plain(norm))
 
 
-@export("fft.irfftn")
+@export("fft.irfftn", out=True)
 def irfftn(input: Tensor, s: Sequence[int] | None = None, dim: Dims = None, norm: str | None = None) -> Tensor:
     """The inverse of ``rfftn``."""
     dims, points = _shape(input, s, dim, True)
@@ -191,7 +191,7 @@ def irfftn(input: Tensor, s: Sequence[int] | None = None, dim: Dims = None, norm
     return _to_real(input, dims, points, _plain(norm))
 
 
-@export("fft.hfftn")
+@export("fft.hfftn", out=True)
 def hfftn(input: Tensor, s: Sequence[int] | None = None, dim: Dims = None, norm: str | None = None) -> Tensor:
     """The real Fourier transform of what is Hermitian over several dims, or all."""
     dims, points = _shape(input, s, dim, True)
@@ -199,7 +199,7 @@ def hfftn(input: Tensor, s: Sequence[int] | None = None, dim: Dims = None, norm:
     return _to_real(input, dims, points, _reversed(norm), True)
 
 
-@export("fft.ihfftn")
+@export("fft.ihfftn", out=True)
 def ihfftn(input: Tensor, s: Sequence[int] | None = None, dim: Dims = None, norm: str | None = None) -> Tensor:
     """The inverse of ``hfftn``."""
     _check_real("ihfftn", input, "Only supports floating-point dtypes, but found: {1}")
@@ -208,37 +208,37 @@ def ihfftn(input: Tensor, s: Sequence[int] | None = None, dim: Dims = None, norm
     return ops.conj_physical(_to_half(input, dims, points, _reversed(norm)))
 
 
-@export("fft.fft2")
+@export("fft.fft2", out=True)
 def fft2(input: Tensor, s: Sequence[int] | None = None, dim: Dims = LAST_TWO, norm: str | None = None) -> Tensor:
     """The Fourier transform over two dims."""
     return fftn(input, s, dim, norm)
 
 
-@export("fft.ifft2")
+@export("fft.ifft2", out=True)
 def ifft2(input: Tensor, s: Sequence[int] | None = None, dim: Dims = LAST_TWO, norm: str | None = None) -> Tensor:
     """The inverse of ``fft2``."""
     return ifftn(input, s, dim, norm)
 
 
-@export("fft.rfft2")
+@export("fft.rfft2", out=True)
 def rfft2(input: Tensor, s: Sequence[int] | None = None, dim: Dims = LAST_TWO, norm: str | None = None) -> Tensor:
     """The half of real numbers' Fourier transform over two dims that tells the other."""
     return rfftn(input, s, dim, norm)
 
 
-@export("fft.irfft2")
+@export("fft.irfft2", out=True)
 def irfft2(input: Tensor, s: Sequence[int] | None = None, dim: Dims = LAST_TWO, norm: str | None = None) -> Tensor:
     """The inverse of ``rfft2``."""
     return irfftn(input, s, dim, norm)
 
 
-@export("fft.hfft2")
+@export("fft.hfft2", out=True)
 def hfft2(input: Tensor, s: Sequence[int] | None = None, dim: Dims = LAST_TWO, norm: str | None = None) -> Tensor:
     """The real Fourier transform of what is Hermitian over two dims."""
     return hfftn(input, s, dim, norm)
 
 
-@export("fft.ihfft2")
+@export("fft.ihfft2", out=True)
 def ihfft2(input: Tensor, s: Sequence[int] | None = None, dim: Dims = LAST_TWO, norm: str | None = None) -> Tensor:
     """The inverse of ``hfft2``."""
     return ihfftn(input, s, dim, norm)

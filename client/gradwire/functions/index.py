@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 
 @export("where")
-def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
+def where(condition: Tensor, input: Any = None, other: Any = None, *, out: Tensor | None = None) -> Any:
     """``input`` where the condition holds, ``other`` elsewhere; the indices of what holds where neither is given."""
+    if out is not None:
+        return ops.where(condition, input, other, out=out)
     if input is None and other is None:
         return nonzero(condition, as_tuple=True)
     return ops.where(condition, input, other)
@@ -58,7 +60,7 @@ def _scatter(f: Any, combine: Any, input: Tensor, dim: int, index: Tensor, src: 
     return combine(input, dim, index, src, {"add": "sum", "multiply": "prod"}[reduce])
 
 
-@export("scatter", "Tensor.scatter")
+@export("scatter", "Tensor.scatter", out=True)
 def scatter(input: Tensor, dim: int, index: Tensor, src: Any = None, *, reduce: str | None = None,
             value: Any = None) -> Tensor:  # fmt: skip
     """``input`` with ``src`` written where gather would read."""
@@ -86,7 +88,7 @@ def _index_reduce(f: Any, input: Tensor, dim: int, index: Tensor, source: Tensor
              include_self=include_self)  # fmt: skip
 
 
-@export("index_reduce", "Tensor.index_reduce")
+@export("index_reduce", "Tensor.index_reduce", out=True)
 def index_reduce(input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *,
                  include_self: bool = True) -> Tensor:  # fmt: skip
     """``input`` combined with ``source`` in the parts at some indices of a dimension."""
@@ -100,7 +102,7 @@ def index_reduce_(self: Tensor, dim: int, index: Tensor, source: Tensor, reduce:
     return _index_reduce(ops.scatter_reduce_, self, dim, index, source, reduce, include_self)
 
 
-@export("masked_select", "Tensor.masked_select")
+@export("masked_select", "Tensor.masked_select", out=True)
 def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     """The elements where the mask holds, in one dimension; asks the server how many there are."""
     if mask.dtype is not dtypes.bool_:
@@ -109,7 +111,7 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     return ops.index(ops.expand(input, shape), nonzero_columns(ops.expand(mask, shape)))
 
 
-@export("take_along_dim", "Tensor.take_along_dim")
+@export("take_along_dim", "Tensor.take_along_dim", out=True)
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
     """The elements at the indices along one dimension, the other dimensions broadcast."""
     if indices.dtype is not dtypes.int64:
@@ -153,7 +155,7 @@ def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
     return written(input, src, lambda t: ops.select(t, dim, index))
 
 
-@export("slice_scatter", "Tensor.slice_scatter")
+@export("slice_scatter", "Tensor.slice_scatter", out=True)
 def slice_scatter(input: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None,
                   step: int = 1) -> Tensor:  # fmt: skip
     """A copy with ``src`` as a slice of a dimension."""

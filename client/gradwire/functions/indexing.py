@@ -238,7 +238,7 @@ def counted_nonzero(x: Tensor) -> Tensor:
     return ops.nonzero(x, count)
 
 
-@export("nonzero", "Tensor.nonzero")
+@export("nonzero", "Tensor.nonzero", out=True)
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     """The indices of the elements that are not zero, one a row, or a tensor for each dimension."""
     if not as_tuple:

@@ -40,7 +40,7 @@ def column(x: Tensor) -> Tensor:
 # ---- inverses and solvers
 
 
-@export("linalg.inv")
+@export("linalg.inv", out=True)
 def inv(A: Tensor) -> Tensor:
     """The inverse of a square matrix."""
     return ops.linalg_inv_ex(A, "linalg.inv")[0]
@@ -52,7 +52,7 @@ def inverse(input: Tensor) -> Tensor:
     return inv(input)
 
 
-@export("linalg.inv_ex")
+@export("linalg.inv_ex", out=True)
 def inv_ex(A: Tensor, *, check_errors: bool = False) -> Any:
     """The inverse of a square matrix, and where it failed."""
     return return_types.linalg_inv_ex(*ops.linalg_inv_ex(A, "linalg.inv_ex" if check_errors else None))
@@ -76,19 +76,19 @@ def solved(A: Tensor, B: Tensor, left: bool, raise_as: str | None) -> tuple[Tens
     return (ops.squeeze(X, -1) if vector else X), info
 
 
-@export("linalg.solve")
+@export("linalg.solve", out=True)
 def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     """The X of A @ X = B, or of X @ A = B."""
     return solved(A, B, left, "torch.linalg.solve")[0]
 
 
-@export("linalg.solve_ex")
+@export("linalg.solve_ex", out=True)
 def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = False) -> Any:
     """The X of A @ X = B, or of X @ A = B, and where it failed."""
     return return_types.linalg_solve_ex(*solved(A, B, left, "torch.linalg.solve_ex" if check_errors else None))
 
 
-@export("triangular_solve", "Tensor.triangular_solve")
+@export("triangular_solve", "Tensor.triangular_solve", out=True)
 def triangular_solve(b: Tensor, A: Tensor, upper: bool = True, transpose: bool = False,
                      unitriangular: bool = False) -> Any:  # fmt: skip
     """The X of A @ X = b for a triangular A, and A."""
@@ -98,7 +98,7 @@ def triangular_solve(b: Tensor, A: Tensor, upper: bool = True, transpose: bool =
     )
 
 
-@export("linalg.tensorinv")
+@export("linalg.tensorinv", out=True)
 def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
     """The inverse under tensordot over ``ind`` dimensions."""
     if ind <= 0:
@@ -113,7 +113,7 @@ def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
     return viewed(inv(viewed(A, (n, n))), (*columns, *rows))
 
 
-@export("linalg.tensorsolve")
+@export("linalg.tensorsolve", out=True)
 def tensorsolve(A: Tensor, B: Tensor, dims: Sequence[int] | None = None) -> Tensor:
     """The X of tensordot(A, X) = B."""
     if dims:
@@ -132,13 +132,13 @@ def tensorsolve(A: Tensor, B: Tensor, dims: Sequence[int] | None = None) -> Tens
 # ---- determinants
 
 
-@export("linalg.det")
+@export("linalg.det", out=True)
 def det(A: Tensor) -> Tensor:
     """The determinant."""
     return ops.det(A)
 
 
-@export("linalg.slogdet")
+@export("linalg.slogdet", out=True)
 def linalg_slogdet(A: Tensor) -> Any:
     """Sign, and logarithm of the absolute value, of the determinant."""
     return return_types.linalg_slogdet(*ops.linalg_slogdet(A))

@@ -27,7 +27,7 @@ def extreme(x: Tensor, largest: bool, dim: int, keepdim: bool) -> Tensor:
     return made
 
 
-@export("linalg.matrix_norm")
+@export("linalg.matrix_norm", out=True)
 def matrix_norm(A: Tensor, ord: Any = "fro", dim: Sequence[int] = (-2, -1), keepdim: bool = False, *,
                 dtype: dtypes.DType | None = None) -> Tensor:  # fmt: skip
     """A norm of matrices: of their elements, their singular values, or the sums of their rows or columns."""
@@ -59,7 +59,7 @@ def matrix_norm(A: Tensor, ord: Any = "fro", dim: Sequence[int] = (-2, -1), keep
     return extreme(sums, ord > 0, second - (first < second and not keepdim), keepdim)
 
 
-@export("linalg.norm")
+@export("linalg.norm", out=True)
 def norm(input: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *,
          dtype: dtypes.DType | None = None) -> Tensor:  # fmt: skip
     """The norm of a vector, or of a matrix where two dims or a name are given."""
@@ -77,7 +77,7 @@ def norm(input: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False,
     return ops.linalg_vector_norm(input, 2 if ord is None else ord, dim, keepdim, dtype=dtype)
 
 
-@export("linalg.cond")
+@export("linalg.cond", out=True)
 def cond(A: Tensor, p: Any = None) -> Tensor:
     """The norm of a matrix times that of its inverse; inf where it is singular."""
     if A.ndim < 2:
@@ -93,7 +93,7 @@ def cond(A: Tensor, p: Any = None) -> Tensor:
     return ops.where(ops.gt(failed, 0), math.inf, ops.mul(matrix_norm(A, p), matrix_norm(inverse, p)))
 
 
-@export("linalg.matrix_rank")
+@export("linalg.matrix_rank", out=True)
 def matrix_rank(A: Tensor, tol: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None) -> Tensor:
     """The number of singular values above a tolerance."""
     check_matrix("torch.linalg.matrix_rank", A._spec, "input", square=False)
@@ -119,7 +119,7 @@ def matrix_rank(A: Tensor, tol: Any = None, hermitian: bool = False, *, atol: An
 # ---- pseudoinverses
 
 
-@export("linalg.lstsq")
+@export("linalg.lstsq", out=True)
 def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None) -> Any:
     """The X with the least sum of squares of A @ X - B."""
     vector = B.ndim == 1 or (A.ndim - 1 == B.ndim and tuple(B.shape) == tuple(A.shape[:-1]))
@@ -132,7 +132,7 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
                                      matrix_rank(A, rtol=rcond), empty(A))  # fmt: skip
 
 
-@export("linalg.pinv")
+@export("linalg.pinv", out=True)
 def pinv(A: Tensor, rcond: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None) -> Tensor:
     """The Moore-Penrose inverse."""
     return ops.linalg_pinv(A, atol=atol, rtol=rcond if rtol is None else rtol, hermitian=hermitian)
@@ -153,7 +153,7 @@ def matrix_exp(A: Tensor) -> Tensor:
     return ops.matrix_exp(A)
 
 
-@export("linalg.matrix_power")
+@export("linalg.matrix_power", out=True)
 def linalg_matrix_power(A: Tensor, n: int) -> Tensor:
     """A times itself n times; of the inverse where n is negative."""
     check_matrix("linalg.matrix_power", A._spec)

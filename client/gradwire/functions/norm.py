@@ -44,7 +44,7 @@ def torch_batch_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, 
     return ops.batch_norm_eval(input, running_mean, running_var, weight, bias, eps)
 
 
-@export("native_batch_norm")
+@export("native_batch_norm", out=True)
 def native_batch_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, running_mean: Tensor | None,
                       running_var: Tensor | None, training: bool, momentum: float,
                       eps: float) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip

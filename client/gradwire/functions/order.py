@@ -39,7 +39,7 @@ def argsort(input: Tensor, dim: int = -1, descending: bool = False, *, stable: b
     return ops.sort(input, dim, descending, stable)[1]
 
 
-@export("msort", "Tensor.msort")
+@export("msort", "Tensor.msort", out=True)
 def msort(input: Tensor) -> Tensor:
     """Sorted along the first dim."""
     return ops.sort(input, 0)[0]
@@ -101,14 +101,14 @@ def _quantile(input: Tensor, q: Any, dim: int | None, keepdim: bool, interpolati
     return low if keepdim and input.ndim else ops.squeeze(low, (at,))
 
 
-@export("quantile", "Tensor.quantile")
+@export("quantile", "Tensor.quantile", out=True)
 def quantile(input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *,
              interpolation: str = "linear") -> Tensor:  # fmt: skip
     """The numbers below which given shares of the elements lie."""
     return _quantile(input, q, dim, keepdim, interpolation, skip_nan=False)
 
 
-@export("nanquantile", "Tensor.nanquantile")
+@export("nanquantile", "Tensor.nanquantile", out=True)
 def nanquantile(input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *,
                 interpolation: str = "linear") -> Tensor:  # fmt: skip
     """The quantiles of what is not nan."""
@@ -193,7 +193,7 @@ def corrcoef(input: Tensor) -> Tensor:
 # ---- search and counts
 
 
-@export("bucketize")
+@export("bucketize", out=True)
 def bucketize(input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False) -> Tensor:
     """The bucket between boundaries that each number falls into."""
     if boundaries.ndim != 1:

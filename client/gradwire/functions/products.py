@@ -9,12 +9,15 @@ from typing import Any
 from gradwire.dispatch import ops
 from gradwire.export import export
 from gradwire.functions.shape import viewed
+from gradwire.out import stored
 from gradwire.tensor import Tensor
 
 
 @export("matmul", "linalg.matmul", "Tensor.matmul")
-def matmul(input: Tensor, other: Tensor) -> Tensor:
+def matmul(input: Tensor, other: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Matrix product; a vector is a row on the left and a column on the right, batches broadcast."""
+    if out is not None:
+        return stored("matmul", matmul(input, other), out, (input, other), False)
     a, b = input.ndim, other.ndim
     if a == 2:
         if b == 2:
@@ -34,7 +37,7 @@ def matmul_operator(self: Tensor, other: Any) -> Tensor:
     return matmul(self, other) if isinstance(other, Tensor) else NotImplemented
 
 
-@export("inner", "Tensor.inner")
+@export("inner", "Tensor.inner", out=True)
 def inner(input: Tensor, other: Tensor) -> Tensor:
     """Sums of products over the last dimension of both."""
     if not input.ndim or not other.ndim:
@@ -47,13 +50,13 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
     return tensordot(input, other, ([-1], [-1]))
 
 
-@export("linalg.vecdot")
+@export("linalg.vecdot", out=True)
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     """Dot products along a dim, the first conjugated."""
     return ops.sum(ops.mul(ops.conj_physical(x) if x.is_complex() else x, y), dim)
 
 
-@export("tensordot")
+@export("tensordot", out=True)
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
     """Sums of products over several dims of both: the last of ``a`` and first of ``b``, or a list for each."""
     if isinstance(dims, Tensor):
@@ -92,7 +95,7 @@ def arranged(x: Tensor, dims: Sequence[int]) -> Tensor:
     return x if list(dims) == list(range(x.ndim)) else ops.permute(x, tuple(dims))
 
 
-@export("kron", "Tensor.kron")
+@export("kron", "Tensor.kron", out=True)
 def kron(input: Tensor, other: Tensor) -> Tensor:
     """Every element of the one times the whole of the other, as blocks."""
     n = max(input.ndim, other.ndim)
@@ -102,7 +105,7 @@ def kron(input: Tensor, other: Tensor) -> Tensor:
     return viewed(ops.mul(left, right), tuple(i * j for i, j in zip(a, b, strict=True)))
 
 
-@export("cross", "Tensor.cross")
+@export("cross", "Tensor.cross", out=True)
 def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     """Cross products of vectors of length 3 along a dim; without one, the first of that size."""
     if dim is None:
@@ -160,7 +163,7 @@ def chain(matrices: Sequence[Tensor]) -> Tensor:
     return product(0, len(matrices) - 1)
 
 
-@export("linalg.multi_dot")
+@export("linalg.multi_dot", out=True)
 def multi_dot(tensors: Sequence[Tensor]) -> Tensor:
     """The product of several matrices in the cheapest order; the first and the last may be vectors."""
     tensors = list(tensors)

@@ -21,8 +21,8 @@ def overloaded(name: str, larger: str = "") -> Callable[..., Any]:
     of_two = getattr(ops, larger) if larger else None
 
     def f(input: Tensor, *args: Any, **kwargs: Any) -> Any:
-        if not args and not kwargs:
-            return everything(input)
+        if not args and (not kwargs or kwargs.keys() == {"out"}):
+            return everything(input, **kwargs)
         if of_two is not None and ("other" in kwargs or (args and isinstance(args[0], Tensor))):
             return of_two(input, *args, **kwargs)
         return result(*along(input, *args, **kwargs))
@@ -36,7 +36,7 @@ for _name, _of_two in (("max", "maximum"), ("min", "minimum"), ("median", ""), (
     export(_name, f"Tensor.{_name}")(overloaded(_name, _of_two))
 
 
-@export("aminmax", "Tensor.aminmax")
+@export("aminmax", "Tensor.aminmax", out=True)
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
     """Smallest and largest element in one."""
     return return_types.aminmax(*ops.aminmax(input, dim=dim, keepdim=keepdim))
@@ -72,7 +72,7 @@ for _name in ("var_mean", "std_mean"):
 # ---- sums
 
 
-@export("nanmean", "Tensor.nanmean")
+@export("nanmean", "Tensor.nanmean", out=True)
 def nanmean(input: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool = False, *,
             dtype: DType | None = None) -> Tensor:  # fmt: skip
     """Mean of what is not nan."""
@@ -110,8 +110,8 @@ def norm(input: Tensor, p: Any = "fro", dim: int | Sequence[int] | None = None, 
         if len(dims) != 2:
             raise RuntimeError(f"linalg.matrix_norm: dim must be a 2-tuple. Got {' '.join(map(str, dims))}")
         matrix_norm: Callable[..., Tensor] = EXPORTS["linalg.matrix_norm"]
-        return matrix_norm(input, "nuc", dims, keepdim, dtype=dtype)
-    return ops.linalg_vector_norm(input, 2 if p in (None, "fro") else p, dim, keepdim, dtype=dtype)
+        return matrix_norm(input, "nuc", dims, keepdim, dtype=dtype, out=out)
+    return ops.linalg_vector_norm(input, 2 if p in (None, "fro") else p, dim, keepdim, dtype=dtype, out=out)
 
 
 @export("dist", "Tensor.dist")
@@ -120,7 +120,7 @@ def dist(input: Tensor, other: Tensor, p: Any = 2) -> Tensor:
     return ops.linalg_vector_norm(ops.sub(input, other), p)
 
 
-@export("renorm", "Tensor.renorm")
+@export("renorm", "Tensor.renorm", out=True)
 def renorm(input: Tensor, p: Any, dim: int, maxnorm: Any) -> Tensor:
     """Slices along a dim, those with a p-norm above ``maxnorm`` scaled down to it."""
     if isinstance(p, complex) or p <= 0:

@@ -240,7 +240,7 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
     return ops.diagonal_backward(input, tuple(shape), offset, a, b)
 
 
-@export("diag", "Tensor.diag")
+@export("diag", "Tensor.diag", out=True)
 def diag(input: Tensor, diagonal: int = 0) -> Tensor:
     """The matrix of a diagonal, or the diagonal of a matrix."""
     if input.ndim not in (1, 2):

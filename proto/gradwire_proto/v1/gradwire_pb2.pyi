@@ -533,6 +533,7 @@ class Instruction(_message.Message):
     CALLS_FIELD_NUMBER: _builtins.int
     PROGRAM_FIELD_NUMBER: _builtins.int
     DESCRIBE_FIELD_NUMBER: _builtins.int
+    SET_DATA_FIELD_NUMBER: _builtins.int
     LOCATION_FIELD_NUMBER: _builtins.int
     location: _builtins.int
     """Id of the Location that caused it, 0 if unknown."""
@@ -582,6 +583,8 @@ class Instruction(_message.Message):
     def program(self) -> Global___Program: ...
     @_builtins.property
     def describe(self) -> Global___Describe: ...
+    @_builtins.property
+    def set_data(self) -> Global___SetData: ...
     def __init__(
         self,
         *,
@@ -608,13 +611,14 @@ class Instruction(_message.Message):
         calls: Global___Calls | None = ...,
         program: Global___Program | None = ...,
         describe: Global___Describe | None = ...,
+        set_data: Global___SetData | None = ...,
         location: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["add_hook", b"add_hook", "answer", b"answer", "apply", b"apply", "backward", b"backward", "calls", b"calls", "describe", b"describe", "detach", b"detach", "free", b"free", "get", b"get", "get_gradient", b"get_gradient", "grad", b"grad", "inspect", b"inspect", "keep", b"keep", "kind", b"kind", "program", b"program", "put", b"put", "record_function", b"record_function", "remove_hook", b"remove_hook", "require_grad", b"require_grad", "saved_result", b"saved_result", "seed", b"seed", "set_grad_mode", b"set_grad_mode", "set_gradient", b"set_gradient", "synchronize", b"synchronize"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["add_hook", b"add_hook", "answer", b"answer", "apply", b"apply", "backward", b"backward", "calls", b"calls", "describe", b"describe", "detach", b"detach", "free", b"free", "get", b"get", "get_gradient", b"get_gradient", "grad", b"grad", "inspect", b"inspect", "keep", b"keep", "kind", b"kind", "program", b"program", "put", b"put", "record_function", b"record_function", "remove_hook", b"remove_hook", "require_grad", b"require_grad", "saved_result", b"saved_result", "seed", b"seed", "set_data", b"set_data", "set_grad_mode", b"set_grad_mode", "set_gradient", b"set_gradient", "synchronize", b"synchronize"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_hook", b"add_hook", "answer", b"answer", "apply", b"apply", "backward", b"backward", "calls", b"calls", "describe", b"describe", "detach", b"detach", "free", b"free", "get", b"get", "get_gradient", b"get_gradient", "grad", b"grad", "inspect", b"inspect", "keep", b"keep", "kind", b"kind", "location", b"location", "program", b"program", "put", b"put", "record_function", b"record_function", "remove_hook", b"remove_hook", "require_grad", b"require_grad", "saved_result", b"saved_result", "seed", b"seed", "set_grad_mode", b"set_grad_mode", "set_gradient", b"set_gradient", "synchronize", b"synchronize"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_hook", b"add_hook", "answer", b"answer", "apply", b"apply", "backward", b"backward", "calls", b"calls", "describe", b"describe", "detach", b"detach", "free", b"free", "get", b"get", "get_gradient", b"get_gradient", "grad", b"grad", "inspect", b"inspect", "keep", b"keep", "kind", b"kind", "location", b"location", "program", b"program", "put", b"put", "record_function", b"record_function", "remove_hook", b"remove_hook", "require_grad", b"require_grad", "saved_result", b"saved_result", "seed", b"seed", "set_data", b"set_data", "set_grad_mode", b"set_grad_mode", "set_gradient", b"set_gradient", "synchronize", b"synchronize"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["apply", "put", "get", "free", "set_grad_mode", "backward", "grad", "answer", "synchronize", "require_grad", "set_gradient", "get_gradient", "add_hook", "remove_hook", "record_function", "saved_result", "inspect", "seed", "detach", "keep", "calls", "program", "describe"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["apply", "put", "get", "free", "set_grad_mode", "backward", "grad", "answer", "synchronize", "require_grad", "set_gradient", "get_gradient", "add_hook", "remove_hook", "record_function", "saved_result", "inspect", "seed", "detach", "keep", "calls", "program", "describe", "set_data"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -1522,6 +1526,32 @@ class Detach(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Detach: _TypeAlias = Detach  # noqa: Y015
+
+@_typing.final
+class SetData(_message.Message):
+    """Give a tensor the memory, shape and type of another, which goes on sharing them with it. Its history, its gradient and
+    whether it requires grad stay as they are.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENSOR_FIELD_NUMBER: _builtins.int
+    DATA_FIELD_NUMBER: _builtins.int
+    tensor: _builtins.int
+    data: _builtins.int
+    def __init__(
+        self,
+        *,
+        tensor: _builtins.int = ...,
+        data: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "tensor", b"tensor"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetData: _TypeAlias = SetData  # noqa: Y015
 
 @_typing.final
 class Keep(_message.Message):
