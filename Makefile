@@ -48,6 +48,7 @@ conformance: $(ORACLE)
 	$(BIN)/python $(SHARED)/conformance/opdb.py --need 0.99,0.99,0.99
 	$(BIN)/python $(SHARED)/conformance/opdb.py --compiled --need 0.97,0.97,0
 	$(BIN)/python $(SHARED)/conformance/tour.py
+	$(BIN)/python tests/conformance/error_inputs.py --need 0.95
 else
 conformance:
 	@echo "conformance: there is no $(SHARED)/conformance here, so nothing was compared"

@@ -29,17 +29,14 @@ from gradwire.errors import OutOfMemoryError
 from gradwire.printing import set_printoptions
 from gradwire.session import Session, attach, connect, current
 from gradwire.tensor import Tensor
-from gradwire.types import Size, device, dtype, finfo, iinfo, set_default_dtype
+from gradwire.types import Size, device, dtype, finfo, iinfo, layout, memory_format, set_default_dtype
 from gradwire.types import default_dtype as get_default_dtype
 from gradwire.waits import deadline
 from gradwire_proto.errors import LinAlgError
 
 __version__ = metadata.version("gradwire")
 e, inf, nan, pi = math.e, math.inf, math.nan, math.pi
-strided, contiguous_format, preserve_format = "torch.strided", "torch.contiguous_format", "torch.preserve_format"
-
-for _name, _dtype in _types.DTYPES.items():
-    globals()[_name] = _dtype
+globals().update(_types.DTYPES | _types.LAYOUTS | _types.MEMORY_FORMATS)  # type: ignore[arg-type]
 
 
 _bind.bind(sys.modules[__name__])
@@ -76,6 +73,8 @@ __all__ = [
     "func",
     "get_default_dtype",
     "iinfo",
+    "layout",
+    "memory_format",
     "inference_mode",
     "is_grad_enabled",
     "no_grad",

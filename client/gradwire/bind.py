@@ -96,7 +96,7 @@ def _bind_operators() -> None:
     methods |= {f"r{python}": _binary(CATALOG[BINARY[python]], swapped=True) for python in SWAPPED}
     methods |= {name: _binary(CATALOG[name]) for name in COMPARISONS}
     methods |= {python: lambda self, op=CATALOG[name]: call(op, (self,), {}) for python, name in UNARY.items()}
-    methods["rtruediv"] = lambda self, other: self.reciprocal() * other  # as torch records it
+    methods["rdiv"] = methods["rtruediv"] = lambda self, other: self.reciprocal() * other  # as torch records it
     for name, method in methods.items():
         setattr(Tensor, f"__{name}__", method)
 

@@ -17,7 +17,7 @@ from gradwire.capture import here
 from gradwire.mirror import Node
 from gradwire.session import Session
 from gradwire.tensor import Tensor
-from gradwire.types import default_dtype
+from gradwire.types import default_dtype, strided
 from gradwire_proto import dtypes, refusals
 from gradwire_proto.catalog import ALIASES, CATALOG
 from gradwire_proto.catalog.declare import Op
@@ -348,12 +348,15 @@ class Ops:
 ops = Ops()
 
 
-def finish(t: Tensor, requires_grad: bool = False, device: Any = None) -> Tensor:
+def finish(t: Tensor, requires_grad: bool = False, device: Any = None, layout: Any = None) -> Tensor:
     """Apply the keywords that all functions making tensors share.
 
     Raises:
         RuntimeError: another device than the session's.
+        NotImplementedError: a sparse layout.
     """
+    if layout not in (None, strided):
+        raise NotImplementedError(f"gradwire has no tensors of layout {layout!r}: all are torch.strided")
     if device is not None:
         check_device(device, t._session)
     return t.requires_grad_() if requires_grad else t

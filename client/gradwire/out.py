@@ -16,8 +16,13 @@ from gradwire_proto.catalog.declare import check_writable
 F = TypeVar("F", bound=Callable[..., Any])
 ADAPTS = frozenset({"sum", "mean", "prod", "nansum", "cumsum", "cumprod", "logsumexp", "std", "var", "nanmean"})
 """Reductions that compute in the type of ``out``."""
-KEEPS = frozenset({"amax", "amin"})
-"""Those whose refusal of another type names both."""
+MISMATCH = "Expected the dtype for input and out to match, but got {} for input's dtype and {} for out's dtype."
+SCALAR_TYPE = "Expected object of scalar type {} but got scalar type {} for argument 'out'"
+WORDS = {
+    "amax": MISMATCH, "amin": MISMATCH, "complex": SCALAR_TYPE, "polar": SCALAR_TYPE,
+    "multinomial": "multinomial expects {} tensor out, got: {}",
+}  # fmt: skip
+"""What some functions say where ``out`` is of another type, by the type of the result and that of ``out``."""
 
 
 def takes_out(f: F) -> F:
@@ -91,6 +96,14 @@ def _store(name: str, made: Tensor, out: Tensor, inputs: list[Tensor], pointwise
     check(name, out, inputs)
     if made.dtype is not out.dtype:
         _check_dtype(name, made, out, pointwise)
+    check_writable(out._spec)
+    for t in inputs:
+        found = overlap(t, out)
+        if found == "part" or (found and not pointwise):
+            raise RuntimeError(
+                "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single "
+                "memory location. Please clone() the tensor before performing the operation."
+            )
     if made.shape != out.shape:
         if out.numel():
             warnings.warn(
@@ -102,24 +115,13 @@ def _store(name: str, made: Tensor, out: Tensor, inputs: list[Tensor], pointwise
             )
         become(out, lambda _: made if made.dtype is out.dtype else ops.to_dtype(made, out.dtype))
         return out
-    check_writable(out._spec)
-    for t in inputs:
-        found = overlap(t, out)
-        if found == "part" or (found and not pointwise):
-            raise RuntimeError(
-                "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single "
-                "memory location. Please clone() the tensor before performing the operation."
-            )
     ops.copy_(out, made)
     return out
 
 
 def _check_dtype(name: str, made: Tensor, out: Tensor, pointwise: bool) -> None:
-    if name in KEEPS:
-        raise RuntimeError(
-            f"Expected the dtype for input and out to match, but got {made.dtype.legacy} for input's dtype and "
-            f"{out.dtype.legacy} for out's dtype."
-        )
+    if name in WORDS:
+        raise RuntimeError(WORDS[name].format(made.dtype.legacy, out.dtype.legacy))
     if not pointwise and name not in ADAPTS:
         raise RuntimeError(
             f"Expected out tensor to have dtype {CPP_NAME.get(made.dtype.name, 'bool')}, but got "

@@ -17,7 +17,7 @@ import numpy as np
 from gradwire import printing
 from gradwire.capture import forbid, here, note
 from gradwire.mirror import Node
-from gradwire.types import Size, default_dtype
+from gradwire.types import Size, default_dtype, strided
 from gradwire.types import device as Device
 from gradwire_proto import refusals
 from gradwire_proto.codec import dtype_of
@@ -164,7 +164,7 @@ class Tensor:
     is_sparse = property(lambda self: False)
     is_meta = property(lambda self: False)
     is_quantized = property(lambda self: False)
-    layout = property(lambda self: "torch.strided")
+    layout = property(lambda self: strided)
 
     def is_floating_point(self) -> bool:
         return self._spec.dtype.is_floating_point

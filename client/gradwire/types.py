@@ -155,6 +155,41 @@ def _parse(text: str, index: int | None) -> tuple[str, int | None]:
     return kind, int(number) if colon else index
 
 
+class _Named:
+    """One of a few values that print as their name."""
+
+    __slots__ = ("_name",)
+
+    def __init__(self, name: str):
+        self._name = name
+
+    def __repr__(self) -> str:
+        return f"torch.{self._name}"
+
+    def __reduce__(self) -> str:
+        return self._name
+
+
+class layout(_Named):
+    """How a tensor's elements lie in memory. All tensors here are ``torch.strided``."""
+
+    __slots__ = ()
+
+
+class memory_format(_Named):
+    """In which order of dimensions. New tensors here are always ``torch.contiguous_format``."""
+
+    __slots__ = ()
+
+
+LAYOUTS = {n: layout(n) for n in ("strided", "sparse_coo", "sparse_csr", "sparse_csc", "sparse_bsr", "sparse_bsc")}
+MEMORY_FORMATS = {
+    n: memory_format(n) for n in ("contiguous_format", "preserve_format", "channels_last", "channels_last_3d")
+}
+strided, sparse_coo, sparse_csr, sparse_csc, sparse_bsr, sparse_bsc = LAYOUTS.values()
+contiguous_format, preserve_format, channels_last, channels_last_3d = MEMORY_FORMATS.values()
+
+
 class finfo:
     """Limits of a floating-point type; of a complex one, of its parts."""
 

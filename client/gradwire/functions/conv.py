@@ -34,6 +34,11 @@ def _same(n: int, input: Tensor, weight: Tensor, stride: Ints, dilation: Ints) -
     """Padding that keeps the size, the odd element at the end of the input."""
     if any(s != 1 for s in each(stride, n)):
         raise RuntimeError("padding='same' is not supported for strided convolutions")
+    if weight.ndim != input.ndim:
+        raise RuntimeError(
+            f"Expected {weight.ndim}-dimensional input for {weight.ndim}-dimensional weight{list(weight.shape)}, but got "
+            f"{input.ndim}-dimensional input of size {list(input.shape)} instead"
+        )
     total = [d * (k - 1) for d, k in zip(each(dilation, n), weight.shape[2:], strict=True)]
     if any(t % 2 for t in total):
         input = ops.constant_pad_nd(input, [x for t in reversed(total) for x in (0, t % 2)])

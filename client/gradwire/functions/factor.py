@@ -133,6 +133,16 @@ def orgqr(input: Tensor, tau: Tensor) -> Tensor:
 @export("ormqr", "Tensor.ormqr", out=True)
 def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpose: bool = False) -> Tensor:
     """The product of Householder reflections times ``other``, on the left or on the right."""
+    for what, x in (("input", input), ("other", other)):
+        if x.ndim < 2:
+            raise RuntimeError(f"torch.ormqr: {what} must have at least 2 dimensions.")
+    rows = -2 if left else -1
+    if tau.shape[-1:] > (other.shape[rows],) or tau.shape[-1] > input.shape[-1]:
+        raise RuntimeError(
+            f"torch.ormqr: tau.shape[-1] must be equal to min(other.shape[{rows}], input.shape[-1])"
+            if tau.shape[-1] > input.shape[-1] else
+            f"torch.ormqr: tau.shape[-1] must be less than or equal to other.shape[{rows}]"
+        )
     v, t = reflectors(input, tau)
     if transpose:
         t = mh(t)

@@ -24,10 +24,14 @@ def reduction_of(size_average: bool | None, reduce: bool | None, reduction: str)
     return old
 
 
-def reduced(loss: Tensor, reduction: str) -> Tensor:
-    """The losses as they are, their mean, or their sum."""
+def check_reduction(reduction: str) -> None:
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f"{reduction} is not a valid value for reduction")
+
+
+def reduced(loss: Tensor, reduction: str) -> Tensor:
+    """The losses as they are, their mean, or their sum."""
+    check_reduction(reduction)
     return loss if reduction == "none" else loss.mean() if reduction == "mean" else loss.sum()
 
 
@@ -197,6 +201,13 @@ def linear_cross_entropy(input: Tensor, linear_weight: Tensor, target: Tensor, *
             f"expected equal input and linear_weight last dimensions (in_features), got {features} and "
             f"{linear_weight.shape[-1]}, respectively"
         )
+    if len(outputs) > 1 and input.ndim == 1:
+        raise RuntimeError(
+            f"K-dimensional loss defined by linear_weight shape {tuple(linear_weight.shape)} requires batched input, "
+            f"(N, {features}), got unbatched input with shape {tuple(input.shape)}"
+        )
+    if ignore_index is not None and target.dtype.is_floating_point:
+        raise RuntimeError("ignore_index cannot be specified when target contains probabilities")
     if linear_bias is not None:
         if tuple(linear_bias.shape) != outputs:
             raise RuntimeError(f"expected linear_bias shape {outputs}, got {tuple(linear_bias.shape)}")

@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from gradwire.dispatch import ops
 from gradwire.export import export
-from gradwire.functions.loss import reduced, reduction_of
+from gradwire.functions.loss import check_reduction, reduced, reduction_of
 from gradwire.tensor import Tensor
+from gradwire_proto import dtypes
 
 
 @export("nn.functional.soft_margin_loss")
@@ -82,8 +83,7 @@ def triplet_margin_with_distance_loss(
     reduction: str = "mean",
 ) -> Tensor:  # fmt: skip
     """``triplet_margin_loss`` with a distance of one's own."""
-    if reduction not in ("none", "mean", "sum"):
-        raise ValueError(f"{reduction} is not a valid value for reduction")
+    check_reduction(reduction)
     if margin <= 0:
         raise ValueError(f"margin must be greater than 0, got {margin}")
     if not anchor.ndim == positive.ndim == negative.ndim:
@@ -98,17 +98,38 @@ def triplet_margin_with_distance_loss(
     return reduced((margin + near - far).clamp_min(0), reduction)
 
 
+def _rows(input: Tensor) -> Tensor:
+    """Scores with a row for each sample."""
+    if input.ndim > 2 or 0 in input.shape[-1:]:
+        raise RuntimeError(
+            f"Expected non-empty vector or matrix with optional 0-dim batch size, but got: {list(input.shape)}"
+        )
+    return input.reshape(1, -1) if input.ndim < 2 else input
+
+
 @export("nn.functional.multi_margin_loss")
 def multi_margin_loss(input: Tensor, target: Tensor, p: int = 1, margin: float = 1.0, weight: Tensor | None = None,
                       size_average: bool | None = None, reduce: bool | None = None,
                       reduction: str = "mean") -> Tensor:  # fmt: skip
     """How much each class lacks of being a margin below the target class, to the power of ``p``."""
     reduction = reduction_of(size_average, reduce, reduction)
+    check_reduction(reduction)
     if p not in (1, 2):
         raise ValueError("only p == 1 and p == 2 supported")
     if weight is not None and weight.ndim != 1:
         raise ValueError("weight must be one-dimensional")
-    scores = input.reshape(1, -1) if input.ndim < 2 else input
+    scores = _rows(input)
+    batch, classes = scores.shape
+    if target.ndim > 1 or target.numel() != batch:
+        raise RuntimeError(
+            "multi_margin_loss: target tensor should be 1-D with size equal to the number of input samples (batch "
+            f"size). Expected target size [{batch}], but got {list(target.shape)}. Input has shape "
+            f"{list(input.shape)}."
+        )
+    if weight is not None and weight.numel() != classes:
+        raise RuntimeError(f"inconsistent weight size, expected {classes} but got {list(weight.shape)}")
+    if target.dtype is not dtypes.int64:
+        raise RuntimeError(f"expected scalar type Long but found {target.dtype.legacy}")
     index = target.reshape(-1, 1)
     loss = (margin - scores.gather(1, index) + scores).clamp_min(0) ** p
     if weight is not None:
@@ -122,8 +143,12 @@ def multilabel_margin_loss(input: Tensor, target: Tensor, size_average: bool | N
                            reduce: bool | None = None, reduction: str = "mean") -> Tensor:  # fmt: skip
     """How much each class lacks of being 1 below each target class. The first -1 ends a row of targets."""
     reduction = reduction_of(size_average, reduce, reduction)
-    rows = (1, max(input.numel(), 1)) if input.ndim < 2 else tuple(input.shape)
-    scores, classes = input.reshape(rows), target.reshape(rows)
+    check_reduction(reduction)
+    scores = _rows(input)
+    if target.shape != input.shape and not (input.ndim < 2 and target.ndim < 2 and target.numel() == input.numel()):
+        raise RuntimeError(f"inconsistent target size: {list(target.shape)} for input of size: {list(input.shape)}")
+    rows = tuple(scores.shape)
+    classes = target.reshape(rows)
     listed = (classes >= 0).to(scores.dtype).cumprod(1)
     index = (classes * listed.to(classes.dtype)).clamp_min(0)
     hit = ops.scatter_add(scores.detach() * 0, 1, index, listed) > 0

@@ -9,6 +9,7 @@ from gradwire.dispatch import ops
 from gradwire.export import export
 from gradwire.functions.conv import Ints, each
 from gradwire.tensor import Tensor
+from gradwire_proto.catalog.pool import check_padding
 
 Pair = tuple[Tensor, Tensor]
 
@@ -28,6 +29,8 @@ def _max_pool(n: int) -> Callable[..., Any]:
 
     def pool(input: Tensor, kernel_size: Ints, stride: Ints | None = None, padding: Ints = 0, dilation: Ints = 1,
              ceil_mode: bool = False, return_indices: bool = False) -> Tensor | Pair:  # fmt: skip
+        if n == 1 and return_indices:  # torch takes another way there, with other words
+            check_padding(_listed(kernel_size), _listed(padding), _listed(dilation))
         values, indices = op(input, _listed(kernel_size), _listed(stride), _listed(padding), _listed(dilation),
                              ceil_mode)  # fmt: skip
         return (values, indices) if return_indices else values
@@ -65,6 +68,8 @@ def _adaptive(n: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
         """None keeps a dimension's size."""
         if isinstance(output_size, int) or output_size is None:
             output_size = (output_size,) * n
+        elif n > 1 and input.ndim <= len(output_size):
+            raise ValueError(f"Input dimension should be at least {len(output_size) + 1}")
         if len(output_size) != n:
             return tuple(output_size)
         lead = input.ndim - n

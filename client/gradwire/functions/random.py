@@ -9,6 +9,7 @@ from gradwire.capture import forbid
 from gradwire.dispatch import default_dtype, finish, ops
 from gradwire.export import export
 from gradwire.functions.shape import sizes
+from gradwire.out import stored
 from gradwire.tensor import Tensor
 from gradwire_proto import dtypes
 from gradwire_proto.dtypes import Category, DType
@@ -68,8 +69,8 @@ def _given(size: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, ...]:
     return sizes((kwargs.pop("size"),) if "size" in kwargs else size)
 
 
-def _done(made: Tensor, out: Tensor | None, requires_grad: bool, device: Any) -> Tensor:
-    return finish(made if out is None else out.copy_(made), requires_grad, device)
+def _done(made: Tensor, out: Tensor | None, requires_grad: bool, device: Any, layout: Any = None) -> Tensor:
+    return finish(made if out is None else stored("random", made, out, (), True), requires_grad, device, layout)
 
 
 @export("rand")
@@ -78,7 +79,7 @@ def rand(*size: Any, generator: Generator | None = None, out: Tensor | None = No
          **kwargs: Any) -> Tensor:  # fmt: skip
     """Uniform numbers on [0, 1)."""
     made = ops.rand(_given(size, kwargs), dtype=dtype or default_dtype(), generator=_from(generator))
-    return _done(made, out, requires_grad, device)
+    return _done(made, out, requires_grad, device, layout)
 
 
 @export("randn")
@@ -87,7 +88,7 @@ def randn(*size: Any, generator: Generator | None = None, out: Tensor | None = N
           **kwargs: Any) -> Tensor:  # fmt: skip
     """Normal numbers of mean 0 and variance 1."""
     made = ops.randn(_given(size, kwargs), dtype=dtype or default_dtype(), generator=_from(generator))
-    return _done(made, out, requires_grad, device)
+    return _done(made, out, requires_grad, device, layout)
 
 
 @export("randint")
@@ -110,7 +111,7 @@ def randint(*args: Any, low: int | None = None, high: int | None = None, size: A
             "ints size) or (int low, int high, tuple of ints size)"
         )
     made = ops.randint(low or 0, high, sizes((size,)), dtype=dtype or dtypes.int64, generator=_from(generator))
-    return _done(made, out, requires_grad, device)
+    return _done(made, out, requires_grad, device, layout)
 
 
 @export("randperm")
@@ -119,7 +120,7 @@ def randperm(n: int, *, generator: Generator | None = None, out: Tensor | None =
              pin_memory: bool = False) -> Tensor:  # fmt: skip
     """The integers below ``n`` in random order."""
     made = ops.randperm(n, dtype=dtype or dtypes.int64, generator=_from(generator))
-    return _done(made, out, requires_grad, device)
+    return _done(made, out, requires_grad, device, layout)
 
 
 @export("rand_like")
@@ -166,7 +167,7 @@ def normal(mean: Tensor | float = 0.0, std: Tensor | float = 1.0, size: Any = No
     else:
         made = ops.rand(sizes((size,)), dtype=dtype or default_dtype())
         ops.normal_(made, float(mean), float(std), generator=_from(generator))
-    return _done(made, out, requires_grad, device)
+    return _done(made, out, requires_grad, device, layout)
 
 
 @export("bernoulli", "Tensor.bernoulli")
@@ -177,7 +178,7 @@ def bernoulli(input: Tensor, p: float | None = None, *, generator: Generator | N
         made = ops.bernoulli(input, generator=_from(generator))
     else:
         made = ops.bernoulli_(input.clone(), p, generator=_from(generator))
-    return made if out is None else out.copy_(made)
+    return made if out is None else stored("random", made, out, (input,), False)
 
 
 @export("multinomial", "Tensor.multinomial")
@@ -185,7 +186,7 @@ def multinomial(input: Tensor, num_samples: int, replacement: bool = False, *, g
                 out: Tensor | None = None) -> Tensor:  # fmt: skip
     """Indices drawn with the rows' numbers as weights."""
     made: Tensor = ops.multinomial(input, num_samples, replacement, generator=_from(generator))
-    return made if out is None else out.copy_(made)
+    return made if out is None else stored("multinomial", made, out, (input,), False)
 
 
 @export("poisson")

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from gradwire.dispatch import ops
 from gradwire.export import export
+from gradwire.words import combination
 from gradwire_proto.catalog.meta import wrap_dim
 from gradwire_proto.catalog.shape import infer_size, view_strides
-from gradwire_proto.dtypes import DType
+from gradwire_proto.dtypes import Category, DType
 from gradwire_proto.spec import Spec
 
 if TYPE_CHECKING:
@@ -207,6 +208,8 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     """``length`` parts of a dimension, from ``start`` on."""
     if not input.ndim:
         raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
+    if hasattr(start, "ndim") and (start.ndim or start.dtype.category is not Category.INT):
+        raise RuntimeError("start must be an 0-dim integral Tensor.")
     if length < 0:
         raise RuntimeError("narrow(): length must be non-negative.")
     start = int(start)
@@ -309,9 +312,11 @@ def tensor_split(input: Tensor, indices_or_sections: Any = None, dim: int = 0, *
 def _axis_split(name: str, input: Tensor, by: Any, dim: int, least: int) -> tuple[Tensor, ...]:
     if input.ndim < least:
         raise RuntimeError(
-            f"torch.{name} requires a tensor with at least {least} dimension{'s' if least > 1 else ''}, but got a "
+            f"torch.{name} requires a tensor with at least {least} dimension, but got a "
             f"tensor with {input.ndim} dimensions!"
         )
+    if not isinstance(by, (int, tuple, list)):
+        raise combination(name, (input, by), "Tensor input, int sections", "Tensor input, tuple of ints indices")
     if isinstance(by, int) and (by == 0 or input.shape[dim] % by):
         raise RuntimeError(
             f"torch.{name} attempted to split along dimension {dim}, but the size of the dimension "

@@ -68,6 +68,9 @@ kernel("randperm", draws(lambda xp, n, dtype, rng: xp.argsort(rng.random(n))))
 def multinomial(xp: Any, input: Any, num_samples: int, replacement: bool, rng: Any) -> Any:
     p = input.astype(xp.float64).reshape(-1, input.shape[-1])
     if not bool((xp.isfinite(p) & (p >= 0)).all()):
+        if replacement and num_samples > 1:
+            what = "< 0" if bool((p < 0).any()) else "= infinity or NaN"
+            raise RuntimeError(f"invalid multinomial distribution (encountering probability entry {what})")
         raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
     total = xp.sum(p, axis=1, keepdims=True)
     if not bool((total > 0).all()):

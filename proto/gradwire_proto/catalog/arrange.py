@@ -73,6 +73,8 @@ def _roll(op: Op, input: Spec, shifts: Sequence[int], dims: Sequence[int]) -> Sp
         return spec(input.shape, input.dtype)
     if len(shifts) != len(dims):
         raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(dims)}")
+    if not input.ndim:
+        raise IndexError(f"Dimension specified as {dims[0]} but tensor has no dimensions")
     for d in dims:
         wrap_dim(d, input.ndim)
     return spec(input.shape, input.dtype)

@@ -59,6 +59,8 @@ def _arange(op: Op, start: float, end: float, step: float, dtype: DType) -> Spec
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
     if dtype.category is Category.INT:
         start, end, step = int(start), int(end), int(step)
+        if step == 0:
+            raise ValueError("step must be nonzero")
         return spec((-((start - end) // step),), dtype)
     return spec((math.ceil((end - start) / step),), dtype)
 

@@ -228,6 +228,8 @@ def _check_value(name: str, input: Spec, value: Any) -> None:
         raise RuntimeError(
             f"{name} only supports a 0-dimensional value tensor, but got tensor with {value.ndim} dimension(s)."
         )
+    elif value.dtype.is_complex and not input.dtype.is_complex:
+        check_number(1j, input.dtype)
 
 
 _CPP_TYPES = {

@@ -97,14 +97,18 @@ def _check_window(op: str, n: int, kernel: Ints, stride: Ints, padding: Ints, di
                 f"max_pool1d() padding should be at most half of kernel size, but got padding={p} and kernel_size={k}"
             )
         return
-    if 0 in stride:
-        raise RuntimeError("stride should not be zero")
     if min(kernel) <= 0:
         raise RuntimeError(f"kernel size should be greater than zero, but got {_sides(n, kernel, 'k')}")
     if min(stride) <= 0:
         raise RuntimeError(f"stride should be greater than zero, but got {_sides(n, stride, 'd')}")
     if min(dilation) <= 0:
         raise RuntimeError(f"dilation should be greater than zero, but got {_sides(n, dilation, 'dilation')}")
+
+
+def check_padding(kernel: Ints, padding: Ints, dilation: Ints) -> None:
+    """Raises:
+    RuntimeError: torch's, for padding that is negative or more than half a window.
+    """
     for k, p, d in zip(kernel, padding, dilation, strict=True):
         if p < 0:
             raise RuntimeError(f"pad must be non-negative, but got pad: {p}")
@@ -125,8 +129,10 @@ def pool_shape(op: str, n: int, input: Spec, kernel: Ints, stride: Ints, padding
     k = ints(op, "kernel_size", kernel, n)
     s = ints(op, "stride", stride, n) if len(stride) else k
     p, d = ints(op, "padding", padding, n), ints(op, "dilation", dilation, n)
-    if op != "max_pool1d" and 0 in s:
-        raise RuntimeError("stride should not be zero")
+    if op != "max_pool1d":
+        if 0 in s:
+            raise RuntimeError("stride should not be zero")
+        check_padding(k, p, d)
     _check_dims(op, input, n)
     _check_window(op, n, k, s, p, d)
     shape = input.shape

@@ -89,6 +89,8 @@ def _multinomial(op: Op, input: Spec, num_samples: int, replacement: bool, *_: A
         raise RuntimeError("cannot sample n_sample <= 0 samples")
     if not replacement and num_samples > input.shape[-1]:
         raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
+    if input.shape[-1] > 2**24:
+        raise RuntimeError("number of categories cannot exceed 2^24")
     return spec((*input.shape[:-1], num_samples), int64)
 
 

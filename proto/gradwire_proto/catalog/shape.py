@@ -24,12 +24,12 @@ def infer_size(size: Sequence[int], numel: int) -> tuple[int, ...]:
     if any(s < -1 for s in size):
         raise RuntimeError(f"invalid shape dimension {min(size)}")
     if -1 in size:
-        if known == 0:
+        if known == 0 and numel == 0:
             raise RuntimeError(
                 f"cannot reshape tensor of 0 elements into shape {list(size)} because the unspecified dimension size "
                 "-1 can be any value and is ambiguous"
             )
-        if numel % known == 0:
+        if known and numel % known == 0:
             return tuple(numel // known if s == -1 else s for s in size)
     elif known == numel:
         return tuple(size)
