@@ -52,7 +52,8 @@ def bind(package: ModuleType) -> None:
         importlib.import_module(f"{functions.__name__}.{found.name}")
     for name, made in EXPORTS.items():
         if name.startswith("property:Tensor."):
-            setattr(Tensor, name.removeprefix("property:Tensor."), made if isinstance(made, property) else property(made))
+            shown = made if isinstance(made, property) else property(made)
+            setattr(Tensor, name.removeprefix("property:Tensor."), shown)
         elif name.startswith("Tensor."):
             setattr(Tensor, name.removeprefix("Tensor."), made)
         else:

@@ -78,8 +78,10 @@ def become(t: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
     of ``t`` stay views of what it was.
 
     Raises:
-        RuntimeError: a function is being captured, and ``t`` is from outside.
+        RuntimeError: a function is being captured, and ``t`` is from outside; ``t`` is batched.
     """
+    if type(t) is not Tensor:
+        raise RuntimeError("in a batched function, a tensor can't be given another shape in place")
     if here.capture is not None and t._id not in here.capture.inner:
         here.capture.forbid("gives a tensor from outside another shape in place", "do so outside")
     was = _moved(t, Tensor.__new__(Tensor))

@@ -217,7 +217,7 @@ class _Mirror:
             o = self.capture.outer.get(t._base._id)
             base = i if i is not None else None if o is None else -1 - self._place(o)
         return Made(t._spec, self._past(t), storage, base, t._creation, t._id in self.fetched or shared is not None,
-                    t._storage.version)  # fmt: skip
+                    t._storage.version, t._offset - (0 if shared is None else shared.tensor._offset))  # fmt: skip
 
     def _past(self, t: Tensor) -> Past:
         node = t._node

@@ -51,6 +51,8 @@ class Made(NamedTuple):
     """Later calls may write to its memory."""
     version: int
     """How often its memory was written to, where that is new."""
+    start: int
+    """Where in its memory it begins, in bytes; in that of a tensor from before, from where that one does."""
 
 class Effect(NamedTuple):
     """What a call does to a tensor from before, apart from values."""
@@ -232,6 +234,7 @@ class Program:
             if storage is None:
                 t._storage.version = m.version
             storages[m.storage] = t._storage
+            t._offset = m.start + (source._offset if m.storage < 0 and source is not None else 0)
             if past.node:
                 t._node = self._node(past, nodes, body)
                 t._storage.used = True

@@ -36,8 +36,8 @@ def _same(n: int, input: Tensor, weight: Tensor, stride: Ints, dilation: Ints) -
         raise RuntimeError("padding='same' is not supported for strided convolutions")
     if weight.ndim != input.ndim:
         raise RuntimeError(
-            f"Expected {weight.ndim}-dimensional input for {weight.ndim}-dimensional weight{list(weight.shape)}, but got "
-            f"{input.ndim}-dimensional input of size {list(input.shape)} instead"
+            f"Expected {weight.ndim}-dimensional input for {weight.ndim}-dimensional weight{list(weight.shape)}, but "
+            f"got {input.ndim}-dimensional input of size {list(input.shape)} instead"
         )
     total = [d * (k - 1) for d, k in zip(each(dilation, n), weight.shape[2:], strict=True)]
     if any(t % 2 for t in total):

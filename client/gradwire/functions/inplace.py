@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gradwire.capture import forbid
 from gradwire.dispatch import check_write, mode, ops
 from gradwire.export import export
 from gradwire.functions.strided import as_strided
 from gradwire.memory import become
+from gradwire.tensor import Tensor
 from gradwire_proto import refusals
-
-if TYPE_CHECKING:
-    from gradwire.tensor import Tensor
 
 
 def reshaped(t: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
@@ -40,6 +38,8 @@ def set_data(t: Tensor, data: Tensor) -> None:
         raise RuntimeError(refusals.DATA_NOT_FLOATING)
     if t._session is not data._session:
         raise RuntimeError(f"a tensor of {t._session!r} can't have the memory of one of {data._session!r}")
+    if type(t) is not Tensor or type(data) is not Tensor:
+        raise RuntimeError("in a batched function, a tensor can't be given another's memory")
     forbid("gives a tensor another's memory", "write to it in place")
     with t._session.wire.lock:
         m = t._session.instruction(names=[t, data]).set_data
