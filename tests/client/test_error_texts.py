@@ -17,8 +17,8 @@ CASES = [
     (lambda: torch.linspace(torch.zeros(2), 1, 3), RuntimeError, "linspace only supports 0-dimensional start and end "
      "tensors, but got start with 1 dimension(s) and end with 0 dimension(s)."),
     (lambda: torch.arange(0, 64, 0.5, out=torch.empty(0, dtype=torch.long)), ValueError, "step must be nonzero"),
-    (lambda: torch.hsplit(x(), "abc"), TypeError, "hsplit() received an invalid combination of arguments - got (Tensor, "
-     "str)"),
+    (lambda: torch.hsplit(x(), "abc"), TypeError, "hsplit() received an invalid combination of arguments - got "
+     "(Tensor, str)"),
     (lambda: torch.zeros(5).vsplit(0), RuntimeError, "torch.vsplit requires a tensor with at least 2 dimension, but "
      "got a tensor with 1 dimensions!"),
     (lambda: x().narrow(1, torch.tensor([1]), 1), RuntimeError, "start must be an 0-dim integral Tensor."),
