@@ -83,8 +83,8 @@ class Known:
         at = {id(t): i for i, t in enumerate(tensors)}
         self.source = at[id(values[op.view_of])] if op.view_of is not None else -1
         """Which tensor the results are views of."""
-        self.starts: list[int] | None = None
-        """Where each begins, in bytes from where that does; None where they begin there."""
+        self.starts: list[int] = []
+        """Where each begins, in bytes from where that does."""
         if op.view_of is not None:
             self.starts = memory.starts(op.name, values[op.view_of]._spec, values, results)
         written = [t for i in op.writes for t in ([values[i]] if isinstance(values[i], Tensor) else values[i])]
@@ -181,16 +181,13 @@ def call(op: Op, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     _send(known, values, tensors, results, session)
     if known.source >= 0:
         source = tensors[known.source]
-        for r in results:
+        for r, start in zip(results, known.starts):  # noqa: B905 - as many, and every view comes here
             r._storage = source._storage
-            r._offset = source._offset
+            r._offset = source._offset + start
             if op.differentiable:
                 r._base = source._base if source._base is not None else source
                 r._generation = r._base._generation
                 r._creation = source._creation or ("multi" if op.returns_list else "" if mode.grad else "no_grad")
-        if known.starts is not None:
-            for r, start in zip(results, known.starts, strict=True):
-                r._offset += start
     return tuple(results) if known.several else results[0]
 
 

@@ -49,11 +49,11 @@ STARTS: dict[str, Callable[..., list[int]]] = {
 """For the views that begin elsewhere than their source: where each does, in elements of its own type from there."""
 
 
-def starts(name: str, source: Spec, values: Sequence[Any], results: Sequence[Spec]) -> list[int] | None:
-    """Where the results of a view op begin, in bytes from where the source does; None where they begin there."""
+def starts(name: str, source: Spec, values: Sequence[Any], results: Sequence[Spec]) -> list[int]:
+    """Where the results of a view op begin, in bytes from where the source does."""
     made = STARTS.get(name)
     if made is None:
-        return None
+        return [0] * len(results)
     return [n * s.dtype.itemsize for n, s in zip(made(source, *values[1:]), results, strict=True)]
 
 

@@ -51,6 +51,11 @@ CASES = [
 ]  # fmt: skip
 
 
+def test_padding_that_keeps_the_size_takes_one_sample():
+    made = F.conv3d(torch.ones(1, 4, 4, 4), torch.ones(1, 1, 1, 1, 1), padding="same")
+    assert tuple(made.shape) == (1, 4, 4, 4)
+
+
 @pytest.mark.parametrize(("f", "kind", "text"), CASES, ids=[text[:40] for _, _, text in CASES])
 def test_error(f, kind, text):
     with pytest.raises(kind) as e:

@@ -34,7 +34,7 @@ def _same(n: int, input: Tensor, weight: Tensor, stride: Ints, dilation: Ints) -
     """Padding that keeps the size, the odd element at the end of the input."""
     if any(s != 1 for s in each(stride, n)):
         raise RuntimeError("padding='same' is not supported for strided convolutions")
-    if weight.ndim != input.ndim:
+    if weight.ndim != n + 2:
         raise RuntimeError(
             f"Expected {weight.ndim}-dimensional input for {weight.ndim}-dimensional weight{list(weight.shape)}, but "
             f"got {input.ndim}-dimensional input of size {list(input.shape)} instead"
