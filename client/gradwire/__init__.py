@@ -42,9 +42,12 @@ globals().update(_types.DTYPES | _types.LAYOUTS | _types.MEMORY_FORMATS)  # type
 _bind.bind(sys.modules[__name__])
 linalg.LinAlgError = LinAlgError  # type: ignore[name-defined]  # noqa: F821 - bound just now
 from gradwire import func as func  # noqa: E402 - likewise
+from gradwire import nn as nn  # noqa: E402 - likewise
 from gradwire import optim as optim  # noqa: E402 - needs what was bound
 from gradwire.capture.compiled import Compiled, compile, programs  # noqa: E402 - likewise
 from gradwire.func import vmap  # noqa: E402 - likewise
+
+nn.load()
 
 
 def __getattr__(name: str) -> Any:

@@ -6,6 +6,7 @@ Runs once, when the package is imported.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import pkgutil
 import sys
 from collections.abc import Callable
@@ -76,8 +77,9 @@ def _place(package: ModuleType, path: str, f: Callable[..., Any], method: bool) 
     for m in modules:
         inner = getattr(target, m, None)
         if inner is None:
-            inner = ModuleType(f"{target.__name__}.{m}")
-            sys.modules[inner.__name__] = inner
+            path = f"{target.__name__}.{m}"
+            inner = importlib.import_module(path) if importlib.util.find_spec(path) else ModuleType(path)
+            sys.modules[path] = inner
             setattr(target, m, inner)
         target = inner
     setattr(target, name, f)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import operator
 import weakref
@@ -11,7 +12,7 @@ from typing import Any
 from gradwire.capture.key import distinct, take_apart
 from gradwire.capture.program import Effect, Made, Past, Program
 from gradwire.capture.record import Capture, Outer
-from gradwire.capture.watch import PLAIN, Watch, reference
+from gradwire.capture.watch import PLAIN, Watch, attribute, names_in, reference
 from gradwire.mirror import Node
 from gradwire.tensor import Tensor
 from gradwire_proto.codec import encode_template
@@ -138,6 +139,21 @@ def guard(program: Program, capture: Capture, watch: Watch, args: list[Tensor]) 
             program.same.append((first[id(v)], program.keep_watch(v)))
         else:
             program.watched.append((get, weakref.ref(v)))
+
+
+def guard_modules(program: Program, capture: Capture) -> None:
+    """Have a program be for what the modules were that were called, in their mode and with their parameters."""
+    for module, training in capture.modules.values():
+        if module.training is training:
+            program.watched.append((functools.partial(attribute, reference(module), "training"), training))
+        for name in names_in(type(module).forward):
+            v = vars(module).get(name)
+            if v is not None and type(v) in PLAIN:
+                program.watched.append((functools.partial(attribute, reference(module), name), v))
+        for name, t in (*module._parameters.items(), *module._buffers.items()):
+            if t is not None and t._id in capture.outer:
+                get = functools.partial(attribute, reference(module), name)
+                program.watched.append((get, weakref.ref(t)))
 
 
 class _Mirror:

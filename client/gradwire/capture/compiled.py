@@ -12,7 +12,7 @@ from typing import Any
 
 from gradwire import session as sessions
 from gradwire.capture import here
-from gradwire.capture.build import Unfit, build, guard
+from gradwire.capture.build import Unfit, build, guard, guard_modules
 from gradwire.capture.key import aliases, describe, distinct, shown
 from gradwire.capture.plan import Plan, ask
 from gradwire.capture.program import Program
@@ -178,6 +178,7 @@ class Compiled:
         elif program is not None:
             program.arguments = ", ".join([*map(shown, args), *(f"{k}={shown(v)}" for k, v in kwargs.items())])
             guard(program, capture, watch, tensors)
+            guard_modules(program, capture)
             self._keep(key, program)
         return made
 

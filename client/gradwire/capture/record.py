@@ -75,6 +75,8 @@ class Capture:
         """Whether tensors had a gradient when that was first asked, by id."""
         self.optimizers: dict[Optimizer, Any] = {}
         """With their options at the time."""
+        self.modules: dict[int, tuple[Any, bool]] = {}
+        """Those that were called, by id, with their mode at the time."""
         self.error: RuntimeError | None = None
         """Why this can't be a program."""
         self.paused = False
@@ -100,6 +102,10 @@ class Capture:
             yield
         finally:
             self.paused = before
+
+    def module(self, module: Any) -> None:
+        """Take note of a module that is called: its mode and what it has must be the same in later calls."""
+        self.modules.setdefault(id(module), (module, module.training))
 
     def forbid(self, what: str, instead: str) -> None:
         """See :func:`gradwire.capture.forbid`."""

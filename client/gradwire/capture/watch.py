@@ -111,7 +111,7 @@ class Watch:
             ref = reference(v)
             for name, x in list(vars(v).items()):
                 if name in self._names or not isinstance(x, tuple(PLAIN)):
-                    yield functools.partial(_attribute, ref, name), x
+                    yield functools.partial(attribute, ref, name), x
 
 
 def _names(code: CodeType) -> Iterator[str]:
@@ -120,6 +120,13 @@ def _names(code: CodeType) -> Iterator[str]:
     for inner in code.co_consts:
         if isinstance(inner, CodeType):
             yield from _names(inner)
+
+
+def names_in(f: Any) -> set[str]:
+    """The names that a function of somebody else's code uses."""
+    if not isinstance(f, FunctionType) or (f.__module__ or "").startswith("gradwire."):
+        return set()
+    return set(_names(f.__code__))
 
 
 def _is_object(v: Any) -> bool:
@@ -146,8 +153,9 @@ def _item(v: Any, i: int) -> Any:
     return v[i] if i < len(v) else None
 
 
-def _attribute(ref: Callable[[], Any], name: str) -> Any:
+def attribute(ref: Callable[[], Any], name: str) -> Any:
+    """What an object has by a name; None where the object or the name is gone."""
     return getattr(ref(), name, None)
 
 
-__all__ = ["PLAIN", "Watch", "reference"]
+__all__ = ["PLAIN", "Watch", "attribute", "names_in", "reference"]
