@@ -23,6 +23,7 @@ from typing import Any
 
 from gradwire import autograd as autograd
 from gradwire import bind as _bind
+from gradwire import nn as nn
 from gradwire import types as _types
 from gradwire.autograd.grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from gradwire.errors import OutOfMemoryError
@@ -42,7 +43,6 @@ globals().update(_types.DTYPES | _types.LAYOUTS | _types.MEMORY_FORMATS)  # type
 _bind.bind(sys.modules[__name__])
 linalg.LinAlgError = LinAlgError  # type: ignore[name-defined]  # noqa: F821 - bound just now
 from gradwire import func as func  # noqa: E402 - likewise
-from gradwire import nn as nn  # noqa: E402 - likewise
 from gradwire import optim as optim  # noqa: E402 - needs what was bound
 from gradwire.capture.compiled import Compiled, compile, programs  # noqa: E402 - likewise
 from gradwire.func import vmap  # noqa: E402 - likewise

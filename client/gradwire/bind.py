@@ -6,7 +6,6 @@ Runs once, when the package is imported.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import pkgutil
 import sys
 from collections.abc import Callable
@@ -77,9 +76,8 @@ def _place(package: ModuleType, path: str, f: Callable[..., Any], method: bool) 
     for m in modules:
         inner = getattr(target, m, None)
         if inner is None:
-            path = f"{target.__name__}.{m}"
-            inner = importlib.import_module(path) if importlib.util.find_spec(path) else ModuleType(path)
-            sys.modules[path] = inner
+            inner = ModuleType(f"{target.__name__}.{m}")
+            sys.modules[inner.__name__] = inner
             setattr(target, m, inner)
         target = inner
     setattr(target, name, f)

@@ -54,7 +54,8 @@ def stubs() -> dict[str, str]:
     """The text of every stub by its path below the package."""
     made = {"tensor.pyi": _tensor_stub()}
     for name, module in sorted(sys.modules.items()):
-        if name == "gradwire" or (name.startswith("gradwire.") and getattr(module, "__file__", None) is None):
+        bound = name.startswith("gradwire.") and getattr(module, "__file__", None) is None
+        if bound or name in ("gradwire", "gradwire.nn"):
             if name == "gradwire.functions":
                 continue
             parts = name.split(".")[1:]
@@ -82,7 +83,8 @@ def _module_stub(module: ModuleType) -> str:
             continue
         home = getattr(value, "__module__", "") or ""
         if isinstance(value, ModuleType):
-            if value.__name__.startswith("gradwire.") and not getattr(value, "__file__", None) and name != "functions":
+            bound = value.__name__ == "gradwire.nn" or not getattr(value, "__file__", None)
+            if value.__name__.startswith("gradwire.") and bound and name != "functions":
                 imports.append(f"from {module.__name__} import {name} as {name}\n")
         elif isinstance(value, DType):
             lines.append(f"{name}: DType\n")
@@ -92,6 +94,11 @@ def _module_stub(module: ModuleType) -> str:
             lines += _op_stub(name, CATALOG[value.__name__], method=False)
         elif isinstance(value, FunctionType) and (home == module.__name__ or not _importable(value)):
             lines.append(_function_stub(name, value))
+        elif isinstance(value, type) and home == module.__name__:
+            made = _function_stub("__init__", vars(value).get("__init__"), "    ") or "    ...\n"
+            base = value.__bases__[0]
+            imports.append(f"from {base.__module__} import {base.__name__} as {base.__name__}\n")
+            lines.append(f"class {name}({base.__name__}):\n{made}")
         elif home.startswith("gradwire") and getattr(value, "__name__", ""):
             imports.append(f"from {home} import {value.__name__} as {name}\n")
     if module is gradwire:

@@ -8,11 +8,15 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
 from typing import Any
 
-from gradwire.nn import functional as functional
-from gradwire.nn.module import Module
-from gradwire.nn.parameter import Buffer, Parameter
+functional: Any = ModuleType(f"{__name__}.functional", "torch.nn.functional: filled by :mod:`gradwire.bind`.")
+sys.modules[functional.__name__] = functional
+
+from gradwire.nn.module import Module  # noqa: E402 - it may want what was made just now
+from gradwire.nn.parameter import Buffer, Parameter  # noqa: E402 - likewise
 
 
 def _load() -> dict[str, Any]:

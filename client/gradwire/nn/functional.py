@@ -1,1 +1,0 @@
-"""torch.nn.functional: what is bound here comes from the op catalog and from :mod:`gradwire.functions`."""
