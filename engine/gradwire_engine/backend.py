@@ -10,15 +10,18 @@ import math
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from types import ModuleType
+from functools import cache, partial
+from types import ModuleType, SimpleNamespace
 from typing import Any, cast
 
 import ml_dtypes
 import numpy as np
+import scipy.fft
 import scipy.linalg
 import scipy.special
 from threadpoolctl import ThreadpoolController
 
+from gradwire_engine.spread import cores
 from gradwire_proto import dtypes
 from gradwire_proto.dtypes import DType
 
@@ -74,6 +77,22 @@ def linalg(xp: Any) -> ModuleType:
     import cupyx.scipy.linalg
 
     return cupyx.scipy.linalg
+
+
+@cache
+def _fft() -> SimpleNamespace:
+    """SciPy's transforms, as NumPy's are called: several lines at a time by vectors, and by all cores."""
+    names = ("fftn", "ifftn", "rfftn", "irfft")
+    return SimpleNamespace(**{n: partial(getattr(scipy.fft, n), workers=len(cores())) for n in names})
+
+
+LONG = 2**14
+"""Elements from which on SciPy's transforms take less time than NumPy's, threads having to wake."""
+
+
+def fft(xp: Any, a: Any) -> Any:
+    """Where ``a``'s Fourier transforms come from: ``xp.fft``, or SciPy's functions that are called likewise."""
+    return _fft() if xp is np and a.size >= LONG else xp.fft
 
 
 def matmul(xp: Any, a: Any, b: Any, out: Any = None) -> Any:

@@ -32,7 +32,7 @@ with mock.patch.dict(vars(cupy_backends.cuda.libs), **absent):
 
 ENGINE = Path(__file__).parents[2] / "engine" / "gradwire_engine"
 FILES = sorted(ENGINE.rglob("*.py"))
-MODULES = {"special": cupyx.scipy.special, "linalg": cupyx.scipy.linalg}
+MODULES = {"special": cupyx.scipy.special, "linalg": cupyx.scipy.linalg, "fft": cupy.fft}
 """What the functions of the backend with these names return."""
 UNTOLD = {
     "pad": {"constant_values", "end_values", "reflect_type", "stat_length"},

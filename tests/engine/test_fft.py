@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gradwire_engine import Engine
+from gradwire_engine import Engine, backend
 from tests.engine.harness import case, check, crand, rand, run
 
 
@@ -50,6 +50,12 @@ def test_op(c):
     check(c)
 
 
+@pytest.mark.parametrize("c", CASES, ids=str)
+def test_of_many_numbers(c, monkeypatch):
+    monkeypatch.setattr(backend, "LONG", 1)
+    check(c)
+
+
 @pytest.mark.parametrize(
     ("name", "array", "rest", "want"),
     [
@@ -57,6 +63,7 @@ def test_op(c):
         ("fft_r2c", rand(4).astype(np.float32), ("backward", True), np.complex64),
         ("fft_r2c", rand(4).astype(np.float32), ("backward", False), np.complex64),
         ("fft_c2r", crand(4).astype(np.complex64), ("backward", 6), np.float32),
+        ("fft_r2c", rand(2**14).astype(np.float32), ("backward", True), np.complex64),
     ],
 )
 def test_single_precision_stays_single(name, array, rest, want):

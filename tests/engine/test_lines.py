@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gradwire_engine import Engine, grad, lines, maps, spread
-from gradwire_engine.kernels import norm
+from gradwire_engine.kernels import norm, pool
 from tests.engine.harness import rand
 
 
@@ -47,6 +47,10 @@ CASES: list[tuple[Any, ...]] = [
     ("avg_pool2d", rand(5, 2, 20, 9), (3, 3), (2, 2), (1, 1), False, True, None),
     ("adaptive_avg_pool2d", rand(5, 2, 20, 9), (3, 4)),
     ("adaptive_avg_pool1d", rand(5, 2, 400), (3,)),
+    ("max_pool1d_with_indices", rand(5, 2, 41), (3,), (2,), (1,), (1,), True),
+    ("max_pool2d_with_indices", rand(5, 2, 20, 9), (2, 3), (2, 2), (1, 0), (1, 1), False),
+    ("adaptive_max_pool1d", rand(5, 2, 41), (3,)),
+    ("adaptive_max_pool1d", np.where(rand(5, 2, 41) > 1, np.nan, rand(5, 2, 41)), (3,)),
 ]
 
 
@@ -56,6 +60,7 @@ def test_pieces_make_what_the_whole_does(c: tuple[Any, ...], monkeypatch: pytest
     monkeypatch.setattr(lines, "PIECE", 128)
     monkeypatch.setattr(norm, "PIECE", 128)
     monkeypatch.setattr(maps, "PIECE", 128)
+    monkeypatch.setattr(pool, "PIECE", 128)
     monkeypatch.setattr(spread, "WAKING", 0)
     for a, b in zip(made(*c), whole, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-13)

@@ -15,6 +15,8 @@ from gradwire_engine.maps import Map, Tap, Where, add, apply_in_pieces, worthwhi
 
 Entry = tuple[int, int, float]
 REMEMBERED = 256
+
+
 def _run(at: Sequence[int]) -> Where:
     """Places as a slice where they are evenly spaced."""
     step = at[1] - at[0] if len(at) > 1 else 1

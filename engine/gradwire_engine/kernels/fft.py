@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradwire_engine.backend import NUMPY_DTYPE
+from gradwire_engine.backend import NUMPY_DTYPE, fft
 from gradwire_engine.registry import kernel
 from gradwire_proto.spec import Spec
 
@@ -13,7 +13,7 @@ from gradwire_proto.spec import Spec
 def fft_c2c(xp: Any, input: Any, dim: tuple[int, ...], norm: str, forward: bool) -> Any:
     if not input.size:
         return input
-    transform = xp.fft.fftn if forward else xp.fft.ifftn
+    transform = fft(xp, input).fftn if forward else fft(xp, input).ifftn
     return transform(input, axes=dim, norm=norm)
 
 
@@ -21,7 +21,7 @@ def fft_c2c(xp: Any, input: Any, dim: tuple[int, ...], norm: str, forward: bool)
 def fft_r2c(xp: Any, input: Any, dim: tuple[int, ...], norm: str, onesided: bool, spec: Spec) -> Any:
     if not input.size:
         return xp.empty(spec.shape, NUMPY_DTYPE[spec.dtype])
-    transform = xp.fft.rfftn if onesided else xp.fft.fftn
+    transform = fft(xp, input).rfftn if onesided else fft(xp, input).fftn
     return transform(input, axes=dim, norm=norm)
 
 
@@ -31,8 +31,8 @@ def fft_c2r(xp: Any, input: Any, dim: tuple[int, ...], norm: str, last_dim_size:
         return xp.empty(spec.shape, NUMPY_DTYPE[spec.dtype])
     # One dim at a time: cuFFT takes several for the half of something Hermitian, which input need not be.
     if len(dim) > 1:
-        input = xp.fft.ifftn(input, axes=dim[:-1], norm=norm)
-    return xp.fft.irfft(input, last_dim_size, dim[-1], norm)
+        input = fft(xp, input).ifftn(input, axes=dim[:-1], norm=norm)
+    return fft(xp, input).irfft(input, last_dim_size, dim[-1], norm)
 
 
 @kernel("fft_scale_pairs")

@@ -7,11 +7,13 @@ from collections.abc import Iterable
 from itertools import product
 from typing import Any
 
-from gradwire_engine.backend import looked_up
+from gradwire_engine.backend import filled, looked_up, room
 from gradwire_engine.kernels import axes
 from gradwire_engine.kernels.conv import offsets, padded, wide
+from gradwire_engine.lines import PIECE, large
 from gradwire_engine.registry import kernel
 from gradwire_engine.scatter import add_at
+from gradwire_engine.spread import share
 from gradwire_proto.catalog.pool import ints
 
 
@@ -61,9 +63,29 @@ def _lowest(xp: Any, dtype: Any) -> Any:
     return xp.iinfo(dtype).min if dtype.kind in "iu" else -math.inf
 
 
+def _by_planes(xp: Any, pool: Any, n: int, input: Any, spec: Any, out: Any) -> tuple[Any, Any]:
+    """What ``pool(planes, out)`` makes of a large array, some planes at a time, which the cores share."""
+    size, pooled = input.shape[-n:], spec[0].shape
+    values = room(xp, out[0], pooled, input.dtype)
+    indices = room(xp, out[1], pooled, xp.dtype("int64"))
+    flat = input.reshape(-1, *size)
+    made = [a.reshape(-1, *pooled[-n:]) for a in (values, indices)]
+
+    def some(start: int, stop: int) -> None:
+        parts = tuple(a[start:stop] for a in made)
+        for part, found in zip(parts, pool(flat[start:stop], parts), strict=True):
+            filled(part, found)
+
+    share(some, len(flat), min(len(flat) - 1, max(1, PIECE // math.prod(size))))
+    return filled(out[0], values), filled(out[1], indices)
+
+
 def _max_pool(n: int) -> None:
     def run(xp: Any, input: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool,
             spec: Any, out: Any = (None, None)) -> tuple[Any, Any]:  # fmt: skip
+        if large(xp, input) and math.prod(input.shape[:-n]) > 1:
+            how = (kernel_size, stride, padding, dilation, ceil_mode, spec)
+            return _by_planes(xp, lambda x, made: run(xp, x, *how, made), n, input, spec, out)
         k = ints("", "", kernel_size, n)
         s = ints("", "", stride, n) if len(stride) else k
         p, d = ints("", "", padding, n), ints("", "", dilation, n)
@@ -72,9 +94,9 @@ def _max_pool(n: int) -> None:
         # With ceil_mode the last window may need more room on the right than the padding gives.
         room = [max(b, r - i - b) for b, r, i in zip(p, reach, size, strict=True)]
         x = _widened(xp, input, p, room)
-        starts = [[o * b - c for o in range(m)] for m, b, c in zip(pooled, s, p, strict=True)]
+        starts = [xp.arange(m) * b - c for m, b, c in zip(pooled, s, p, strict=True)]
         # Where padding comes first in a window, so that a window of -inf has an index of its own.
-        valid = [[max(0, -(a // step)) for a in line] for line, step in zip(starts, d, strict=True)]
+        valid = [xp.maximum(-(line // step), 0) for line, step in zip(starts, d, strict=True)]
         pieces = (x[(..., *where)] for _, where in offsets(k, s, d, pooled))
         values, number = _largest(xp, pieces, _flat(xp, valid, k), math.prod(k), out[0])
         each = product(*(range(0, a * b, b) for a, b in zip(k, d, strict=True)))
@@ -98,12 +120,27 @@ def _widened(xp: Any, input: Any, left: Any, right: Any) -> Any:
     return out
 
 
+def _each_window(xp: Any, lines: Any, windows: list[tuple[int, int]], out: tuple[Any, Any]) -> tuple[Any, Any]:
+    """The largest of each of a few long windows of lines, and its index, into ``out``."""
+    values, indices = (a.reshape(len(lines), -1) for a in out)
+    for i, (start, stop) in enumerate(windows):
+        part = lines[:, start:stop]
+        at = part.argmax(axis=1)
+        best = xp.take_along_axis(part, at[:, None], axis=1)[:, 0]
+        if part.dtype.kind == "f" and bool(xp.isnan(best).any()):  # the last one of them, not the first
+            at = xp.where(xp.isnan(best), part.shape[1] - 1 - xp.isnan(part[:, ::-1]).argmax(axis=1), at)
+        values[:, i], indices[:, i] = best, at + start
+    return out
+
+
 def _adaptive_max_pool(n: int) -> None:
     def run(xp: Any, input: Any, output_size: Any, spec: Any) -> tuple[Any, Any]:
         size, out = input.shape[-n:], spec[0].shape[-n:]
         if 0 in spec[0].shape:
             return xp.empty(spec[0].shape, dtype=input.dtype), xp.empty(spec[0].shape, dtype="int64")
         shares = [axes.shares(i, o) for i, o in zip(size, out, strict=True)]
+        if n == 1 and large(xp, input) and out[0] ** 2 < size[0]:
+            return _by_planes(xp, lambda x, made: _each_window(xp, x, shares[0], made), n, input, spec, (None, None))
         flat = input.reshape(*input.shape[:-n], -1)
         # A window shorter than others looks at its last element again, which is never larger.
         indices = [
