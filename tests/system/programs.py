@@ -11,8 +11,10 @@ import numpy as np
 
 import gradwire as torch
 from gradwire_engine import Engine, backward, grad
+from gradwire_engine.backend import to_host
 from gradwire_engine.graph import FunctionNode
 from gradwire_engine.tensor import Tensor
+from tests.devices import DEVICE
 
 Step = tuple[str, int, int]
 """What to do, with which tensor and which other, counted round what there is."""
@@ -100,7 +102,7 @@ def remote() -> Library:
 
 def local() -> Library:
     """An engine, as the server drives one."""
-    engine = Engine()
+    engine = Engine(DEVICE)
     saved: dict[int, Tensor] = {}
 
     def with_mode(enabled: bool, compute: Callable[[], Any]) -> Any:
@@ -137,5 +139,5 @@ def local() -> Library:
         grad=lambda t, leaf, graph: grad(engine, [t], [leaf], [None], retain_graph=True, create_graph=graph,
                                          allow_unused=False)[0],
         gradient=lambda t: engine.wrap(np.zeros(3)) if t.grad is None else t.grad,
-        read=lambda t: t.array.tobytes(),
+        read=lambda t: to_host(t.array).tobytes(),
     )

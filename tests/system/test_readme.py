@@ -48,7 +48,7 @@ def test_python(tmp_path: Path):
 
 def test_a_session_moves(tmp_path: Path):
     said = run(EXAMPLES[0].replace("range(300)", "range(1)") + EXAMPLES[1], tmp_path)
-    assert said.splitlines()[-1].startswith("tensor([27., 12., 75.], grad_fn=<")
+    assert said.splitlines()[-1].startswith("tensor([27., 12., 75.], ")
 
 
 @pytest.fixture
