@@ -21,13 +21,13 @@ from gradwire.nn.parameter import Buffer, Parameter  # noqa: E402 - likewise
 
 def _load() -> dict[str, Any]:
     """All layers, once the functions are bound that they call."""
-    from gradwire.nn import activation, containers, conv, linear, loss, norm
+    from gradwire.nn import activation, attention, containers, conv, linear, loss, norm, rnn, transformer, utils
 
-    made: dict[str, Any] = {}
+    made: dict[str, Any] = {"utils": utils}
     for table in (activation.ACTIVATIONS, activation.DROPOUTS, activation.POOLS, activation.PADS, activation.SHAPES,
                   loss.CLASSES, conv.CLASSES, norm.CLASSES):  # fmt: skip
         made |= table
-    for part in (activation, containers, linear, loss, norm):
+    for part in (activation, attention, containers, linear, loss, norm, rnn, transformer):
         made |= {n: v for n, v in vars(part).items() if isinstance(v, type) and issubclass(v, Module)
                  and n[0] != "_"}  # fmt: skip
     return made
