@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gradwire_engine import Engine, grad, lines, maps, spread
-from gradwire_engine.kernels import norm, pool
+from gradwire_engine.kernels import conv, norm, pool
 from tests.engine.harness import rand
 
 
@@ -47,6 +47,9 @@ CASES: list[tuple[Any, ...]] = [
     ("avg_pool2d", rand(5, 2, 20, 9), (3, 3), (2, 2), (1, 1), False, True, None),
     ("adaptive_avg_pool2d", rand(5, 2, 20, 9), (3, 4)),
     ("adaptive_avg_pool1d", rand(5, 2, 400), (3,)),
+    ("convolution", rand(3, 4, 12, 9), rand(4, 1, 3, 2), rand(4), (2, 1), (1, 0), (1, 2), False, (0, 0), 4),
+    ("convolution", rand(3, 4, 12, 9), rand(4, 1, 3, 2), None, (2, 1), (1, 1), (1, 2), True, (1, 0), 4),
+    ("convolution", rand(3, 4, 40), rand(4, 1, 3), None, (1,), (1,), (1,), False, (0,), 4),
     ("max_pool1d_with_indices", rand(5, 2, 41), (3,), (2,), (1,), (1,), True),
     ("max_pool2d_with_indices", rand(5, 2, 20, 9), (2, 3), (2, 2), (1, 0), (1, 1), False),
     ("adaptive_max_pool1d", rand(5, 2, 41), (3,)),
@@ -61,6 +64,7 @@ def test_pieces_make_what_the_whole_does(c: tuple[Any, ...], monkeypatch: pytest
     monkeypatch.setattr(norm, "PIECE", 128)
     monkeypatch.setattr(maps, "PIECE", 128)
     monkeypatch.setattr(pool, "PIECE", 128)
+    monkeypatch.setattr(conv, "PIECE", 128)
     monkeypatch.setattr(spread, "WAKING", 0)
     for a, b in zip(made(*c), whole, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-13)
