@@ -116,7 +116,7 @@ def _describe(v: Any, key: list[Any], tensors: list[Tensor]) -> bool:
         key += kind, v
     elif kind is float and v == v:  # NaN would never be found again
         key += kind, v or str(v)
-    elif kind is Tensor:
+    elif isinstance(v, Tensor) and not v._is_batched:
         tensors.append(v)
         key.append(v._spec)
     elif kind is tuple or kind is list:

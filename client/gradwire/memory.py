@@ -80,7 +80,7 @@ def become(t: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
     Raises:
         RuntimeError: a function is being captured, and ``t`` is from outside; ``t`` is batched.
     """
-    if type(t) is not Tensor:
+    if t._is_batched:
         raise RuntimeError("in a batched function, a tensor can't be given another shape in place")
     if here.capture is not None and t._id not in here.capture.inner:
         here.capture.forbid("gives a tensor from outside another shape in place", "do so outside")

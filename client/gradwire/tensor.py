@@ -67,6 +67,8 @@ class Tensor:
         "_spec",
         "_storage",
     )
+    _is_batched = False
+    """Whether it stands for a batch, inside vmap."""
     __array_priority__ = 1000
 
     def __init__(

@@ -64,6 +64,14 @@ def want_value(v):
     return v if isinstance(v, float) else int(v)
 
 
+def test_parameters_are_tensors_like_others(session, sent):
+    w = torch.nn.Parameter(torch.ones(19))
+    for _ in range(4):
+        y = w * 2
+    assert y.tolist() == [2.0] * 19
+    assert [i.apply.op for i in instructions(sent(), "apply")] == ["full", "detach", "mul"]
+
+
 def test_a_tensor_whose_value_is_an_argument_is_read_each_time(session):
     x = torch.arange(5)
     for i in (1, 3, 4):

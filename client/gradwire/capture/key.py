@@ -45,7 +45,7 @@ def describe(v: Any, key: list[Any], tensors: list[Tensor]) -> None:
     """Tell in ``key`` all of an argument that matters but for its tensors, which are appended. Equal is not the same:
     1, 1.0 and True, or 0.0 and -0.0."""
     kind = type(v)
-    if kind is Tensor:
+    if isinstance(v, Tensor) and not v._is_batched:
         tensors.append(v)
         base = v._base
         if base is not None:

@@ -45,6 +45,7 @@ class Batched(Tensor):
     """One example of a batch, for all of them."""
 
     __slots__ = ("_level", "_value")
+    _is_batched = True
 
     def __init__(self, level: Level, value: Any):
         s = value._spec

@@ -38,7 +38,7 @@ def set_data(t: Tensor, data: Tensor) -> None:
         raise RuntimeError(refusals.DATA_NOT_FLOATING)
     if t._session is not data._session:
         raise RuntimeError(f"a tensor of {t._session!r} can't have the memory of one of {data._session!r}")
-    if type(t) is not Tensor or type(data) is not Tensor:
+    if t._is_batched or data._is_batched:
         raise RuntimeError("in a batched function, a tensor can't be given another's memory")
     forbid("gives a tensor another's memory", "write to it in place")
     with t._session.wire.lock:

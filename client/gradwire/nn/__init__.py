@@ -21,9 +21,9 @@ from gradwire.nn.parameter import Buffer, Parameter  # noqa: E402 - likewise
 
 def _load() -> dict[str, Any]:
     """All layers, once the functions are bound that they call."""
-    from gradwire.nn import activation, attention, containers, conv, linear, loss, norm, rnn, transformer, utils
+    from gradwire.nn import activation, attention, containers, conv, init, linear, loss, norm, rnn, transformer, utils
 
-    made: dict[str, Any] = {"utils": utils}
+    made: dict[str, Any] = {"init": init, "utils": utils}
     for table in (activation.ACTIVATIONS, activation.DROPOUTS, activation.POOLS, activation.PADS, activation.SHAPES,
                   loss.CLASSES, conv.CLASSES, norm.CLASSES):  # fmt: skip
         made |= table
