@@ -101,8 +101,8 @@ def convolution(xp: Any, input: Any, weight: Any, bias: Any, stride: Any, paddin
     if not input.size or not weight.size:
         made[...] = 0
     elif made.size:
-        if groups == weight.shape[0] == input.shape[1] and weight.shape[1] == 1 and large(xp, input):
-            _each_channel(xp, input, weight, s, p, d, transposed, made)
+        if transposed and groups == weight.shape[0] and weight.shape[1] == 1 and large(xp, input):
+            _each_channel(xp, input, weight, s, p, d, made)
         else:
             (_transposed if transposed else _forward)(xp, input, weight, s, p, d, groups, made)
     if bias is not None:
@@ -153,31 +153,20 @@ def _transposed(xp: Any, input: Any, weight: Any, stride: Any, padding: Any, dil
         out[b] = _samples(xp, total[inner])
 
 
-def _each_channel(xp: Any, input: Any, weight: Any, stride: Any, padding: Any, dilation: Any, transposed: bool,
-                  out: Any) -> None:  # fmt: skip
-    """A large input of which each channel has a kernel of its own: what each place of that gives, added up."""
+def _each_channel(xp: Any, input: Any, weight: Any, stride: Any, padding: Any, dilation: Any, out: Any) -> None:
+    """A large input, transposed, of which each channel has a kernel of its own: what each place gives, added up."""
     n, channels = weight.ndim - 2, input.shape[1]
     kernel, each = weight.shape[2:], weight.reshape(channels, -1)
     planes, made = input.reshape(-1, *input.shape[2:]), out.reshape(-1, *out.shape[2:])
-    size = planes.shape[1:] if transposed else made.shape[1:]
     whole = [o + 2 * p for o, p in zip(made.shape[1:], padding, strict=True)]
     inner = (slice(None), *(slice(p, p + o) for p, o in zip(padding, made.shape[1:], strict=True)))
 
     def some(start: int, stop: int) -> None:
         weights = each[xp.arange(start, stop) % channels].reshape(stop - start, -1, *[1] * n)
-        x, target = planes[start:stop], made[start:stop]
-        if not transposed:
-            x = padded(xp, x, padding)
-        total = xp.empty((stop - start, *whole), out.dtype) if transposed else target
-        total[...] = 0
-        for j, (_, where) in enumerate(offsets(kernel, stride, dilation, size)):
-            at = (slice(None), *where)
-            if transposed:
-                total[at] += x * weights[:, j]
-            else:
-                total += x[at] * weights[:, j]
-        if transposed:
-            target[...] = total[inner]
+        total = xp.zeros((stop - start, *whole), out.dtype)
+        for j, (_, where) in enumerate(offsets(kernel, stride, dilation, planes.shape[1:])):
+            total[(slice(None), *where)] += planes[start:stop] * weights[:, j]
+        made[start:stop] = total[inner]
 
     share(some, len(planes), max(1, PIECE // math.prod(planes.shape[1:])))
 

@@ -83,7 +83,7 @@ def _by_planes(xp: Any, pool: Any, n: int, input: Any, spec: Any, out: Any) -> t
 def _max_pool(n: int) -> None:
     def run(xp: Any, input: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool,
             spec: Any, out: Any = (None, None)) -> tuple[Any, Any]:  # fmt: skip
-        if large(xp, input) and math.prod(input.shape[:-n]) > 1:
+        if n == 1 and large(xp, input) and math.prod(input.shape[:-n]) > 1:
             how = (kernel_size, stride, padding, dilation, ceil_mode, spec)
             return _by_planes(xp, lambda x, made: run(xp, x, *how, made), n, input, spec, out)
         k = ints("", "", kernel_size, n)
