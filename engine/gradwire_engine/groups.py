@@ -110,14 +110,13 @@ class _Like:
 
 
 def _collides(chain: list[Step]) -> bool:
-    """Whether one sees memory that another writes to under another name."""
+    """Whether one sees memory that another makes or writes to under another name."""
     by: dict[Memory, set[Value]] = {}
     written = set()
     for x in chain:
         for v in (*x.inputs(), *x.outs):
             by.setdefault(v.memory, set()).add(v)
-        if x.kind == "write":
-            written.add(x.outs[0].memory)
+        written.update([v.memory for v in x.outs])
     return any(len(by[m]) > 1 for m in written)
 
 

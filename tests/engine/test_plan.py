@@ -311,6 +311,16 @@ def test_blocks_of_rows_with_what_is_the_same_for_each():
                           leaf(e, 1, 1, requires_grad=False)))  # fmt: skip
 
 
+@pytest.mark.parametrize("shape", [(), (3 * BLOCK,)])
+def test_views_of_what_is_made_on_the_way(shape):
+    def f(e, a):
+        half = a / 2.0
+        seen = e.call("expand", half, shape) if not shape else e.call("view", half, (-1,))
+        return [seen / 3.0 + half * seen]
+
+    compare(f, lambda e: [leaf(e, *shape, requires_grad=False)])
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_arithmetic_of_single_numbers(dtype):
     def f(e, a, b, x):
