@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import pickle
 
 import numpy as np
 import pytest
@@ -88,6 +89,11 @@ def test_a_copy_is_another():
         b.first.weight.zero_()
     assert a.first.weight.abs().sum().item() > 0
     assert isinstance(b.first.weight, nn.Parameter)
+
+
+def test_pickling_is_refused_with_a_way_out():
+    with pytest.raises(TypeError, match=r"a Net's tensors live in their session and can't be pickled: take the arrays"):
+        pickle.dumps(Net())
 
 
 def test_modes_and_types():

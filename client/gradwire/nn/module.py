@@ -142,7 +142,8 @@ class Module:
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise TypeError(
-            f"a {type(self).__name__}'s tensors live in their session: save its state_dict() with gradwire.save instead"
+            f"a {type(self).__name__}'s tensors live in their session and can't be pickled: take the arrays of its "
+            "state_dict(), by .numpy(), instead"
         )
 
     def _check_name(self, name: Any, kind: str) -> None:
