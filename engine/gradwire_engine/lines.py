@@ -10,10 +10,8 @@ from typing import Any
 import numpy as np
 
 from gradwire_engine.backend import filled
-from gradwire_engine.spread import share
+from gradwire_engine.spread import PIECE, share
 
-PIECE = 1 << 17
-"""Elements of the lines that are done at a time."""
 SHORT = 64
 """Elements up to which a line is short, and neighbours up to which lines are few."""
 

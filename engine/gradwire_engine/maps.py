@@ -11,12 +11,10 @@ from typing import Any
 import numpy as np
 
 from gradwire_engine.backend import matmul
-from gradwire_engine.spread import share
+from gradwire_engine.spread import PIECE, share
 
 Where = slice | tuple[int, ...]
 Tap = tuple[Where, Where, tuple[float, ...] | None]
-PIECE = 1 << 17
-"""Elements that are mapped at a time, in arrays of twice as many and more."""
 BAND = 64
 """Elements of the result that are made by one product, or of the input that it takes, whichever are fewer."""
 Band = tuple[slice, slice, Any]

@@ -12,13 +12,11 @@ import numpy as np
 
 from gradwire_engine.backend import NUMPY_DTYPE
 from gradwire_engine.registry import Kernel, Plan
-from gradwire_engine.spread import share
+from gradwire_engine.spread import PIECE, share
 from gradwire_proto.catalog.declare import Op
 from gradwire_proto.dtypes import Category
 from gradwire_proto.spec import Spec
 
-PIECE = 1 << 17
-"""Elements of a piece: with a few arrays in between they fit a core's second-level cache."""
 LEAST = 2 * PIECE
 """Elements of a result from which on it is made in pieces."""
 

@@ -66,6 +66,9 @@ def pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max(len(cores()) - 1, 1), "gradwire-blocks", lambda: np.seterr(all="ignore"))
 
 
+PIECE = 1 << 17
+"""Elements that are done at a time: with a few arrays in between they fit a core's second-level cache."""
+
 WAKING = 100_000
 """Nanoseconds of work that are worth another thread, which takes half of that to wake."""
 

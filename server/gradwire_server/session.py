@@ -486,8 +486,7 @@ class Session:
     def put(self, array: np.ndarray[Any, Any], storage: Storage | None, requires_grad: bool) -> Tensor:
         """A leaf tensor of host memory, which it takes over on the CPU."""
         s = spec(array.shape, DTYPE[array.dtype])
-        moved = array if self.engine.xp is np else to_device(self.engine.xp, array)
-        return Tensor(self.engine, moved, s, storage, requires_grad)
+        return Tensor(self.engine, to_device(self.engine.xp, array), s, storage, requires_grad)
 
     def decode(
         self, shape: tuple[int, ...], number: int, data: bytes | np.ndarray[Any, Any], own: bool

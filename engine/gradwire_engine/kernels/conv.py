@@ -12,9 +12,9 @@ from itertools import product
 from typing import Any
 
 from gradwire_engine.backend import filled, matmul
-from gradwire_engine.lines import PIECE, large
+from gradwire_engine.lines import large
 from gradwire_engine.registry import kernel
-from gradwire_engine.spread import share
+from gradwire_engine.spread import PIECE, share
 from gradwire_proto.catalog.conv import expand_ints
 
 BLOCK = 2**19

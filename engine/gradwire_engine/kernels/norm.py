@@ -7,9 +7,9 @@ from typing import Any
 
 from gradwire_engine.backend import filled, handed, matmul, room, summed
 from gradwire_engine.kernels.activation import wide
-from gradwire_engine.lines import PIECE, SHORT, large
+from gradwire_engine.lines import SHORT, large
 from gradwire_engine.registry import kernel
-from gradwire_engine.spread import share
+from gradwire_engine.spread import PIECE, share
 from gradwire_proto.catalog.norm import LAYOUTS, Layout
 
 

@@ -10,10 +10,10 @@ from typing import Any
 from gradwire_engine.backend import filled, looked_up, room
 from gradwire_engine.kernels import axes
 from gradwire_engine.kernels.conv import offsets, padded, wide
-from gradwire_engine.lines import PIECE, large
+from gradwire_engine.lines import large
 from gradwire_engine.registry import kernel
 from gradwire_engine.scatter import add_at
-from gradwire_engine.spread import share
+from gradwire_engine.spread import PIECE, share
 from gradwire_proto.catalog.pool import ints
 
 
