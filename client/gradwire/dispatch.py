@@ -135,6 +135,10 @@ def call(op: Op, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     Raises:
         TypeError, RuntimeError, IndexError, ValueError: torch's, for what arguments, shapes and types show.
     """
+    if mode.batching:
+        from gradwire.func.batched import apply
+
+        return apply(op, args, kwargs)
     key: list[Any] = [op, mode.grad]
     tensors: list[Tensor] = []
     for v in args:
@@ -151,10 +155,6 @@ def call(op: Op, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
             if not _describe(v, key, tensors) or len(tensors) > several:
                 key = []
                 break
-    if mode.batching:
-        from gradwire.func.batched import apply
-
-        return apply(op, args, kwargs)
     known = _known.get(tuple(key)) if key else None
     values: list[Any] | None = None
     if known is None:

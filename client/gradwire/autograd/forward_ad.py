@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import gradwire as torch
+from gradwire.func.batched import fresh
 from gradwire.tensor import Tensor
 
 _level: dict[int, tuple[Tensor, Tensor]] | None = None
@@ -84,9 +85,7 @@ def make_dual(tensor: Tensor, tangent: Tensor, *, level: int | None = None) -> T
             f"supported. Tensor is of size {list(tensor.shape)} while the given forward gradient is of size "
             f"{list(tangent.shape)}."
         )
-    with torch.enable_grad():
-        dual: Any = tensor
-        dual = dual.view_as(dual) if tensor.requires_grad else dual.detach().requires_grad_()
+    dual: Any = fresh(tensor)
     _level[id(dual)] = dual, tangent
     return dual  # type: ignore[no-any-return]
 

@@ -6,6 +6,7 @@ example after example.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -38,6 +39,13 @@ def _full(value: Any, seen: Any, level: Any) -> Any:
     return value if value is not seen else ops.expand(value, (level.size, *value.shape))
 
 
+def _raised(x: Any, n: int) -> Any:
+    """A batch of examples with ``n`` more dimensions in front."""
+    for _ in range(n):
+        x = ops.unsqueeze(x, 1)
+    return x
+
+
 def pointwise(op: Op, values: list[Any], inner: list[Any], level: Any) -> Any:
     """Shapes are aligned at the right, so the batch goes left of the longest."""
     rank = max(v.ndim for v in values if isinstance(v, Tensor))
@@ -47,8 +55,7 @@ def pointwise(op: Op, values: list[Any], inner: list[Any], level: Any) -> Any:
     aligned = []
     for v, x in zip(values, inner, strict=True):
         if isinstance(v, Tensor) and v is not x and v.ndim < rank:
-            for _ in range(rank - v.ndim):
-                x = ops.unsqueeze(x, 1)
+            x = _raised(x, rank - v.ndim)
         aligned.append(x)
     made = invoke(op, aligned)
     if op.writes:
@@ -112,27 +119,16 @@ def view(op: Op, values: list[Any], inner: list[Any], level: Any) -> Any:
     size = values[1]
     if -1 in size and not values[0].numel():
         return None
-    known = 1
-    for s in size:
-        known *= 1 if s == -1 else s
+    known = math.prod(s for s in size if s != -1)
     if -1 in size and (not known or values[0].numel() % known):
         return None
     full = tuple(values[0].numel() // known if s == -1 else s for s in size)
-    return ops.view(inner[0], (level.size, *full)) if _product(full) == values[0].numel() else None
-
-
-def _product(sizes: Any) -> int:
-    n = 1
-    for s in sizes:
-        n *= s
-    return n
+    return ops.view(inner[0], (level.size, *full)) if math.prod(full) == values[0].numel() else None
 
 
 @rule("expand")
 def expand(op: Op, values: list[Any], inner: list[Any], level: Any) -> Any:
-    x = inner[0]
-    for _ in range(len(values[1]) - values[0].ndim):
-        x = ops.unsqueeze(x, 1)
+    x = _raised(inner[0], len(values[1]) - values[0].ndim)
     return ops.expand(x, (level.size, *values[1]))
 
 
@@ -189,10 +185,8 @@ def product(op: Op, values: list[Any], inner: list[Any], level: Any) -> Any:
     if b.ndim == 1:
         right = ops.unsqueeze(right, -1)
     rank = max(a.ndim, b.ndim, 2)
-    for _ in range(rank - max(a.ndim, 2) if left.ndim > max(a.ndim, 2) else 0):
-        left = ops.unsqueeze(left, 1)
-    for _ in range(rank - max(b.ndim, 2) if right.ndim > max(b.ndim, 2) else 0):
-        right = ops.unsqueeze(right, 1)
+    left, right = (_raised(x, rank - max(seen.ndim, 2)) if x.ndim > max(seen.ndim, 2) else x
+                   for x, seen in ((left, a), (right, b)))  # fmt: skip
     made = ops.matmul(left, right)
     if b.ndim == 1:
         made = ops.squeeze(made, (-1,))
@@ -216,8 +210,7 @@ def linear(op: Op, values: list[Any], inner: list[Any], level: Any) -> Any:
         left = ops.unsqueeze(left, -2)
     rank = max(x.ndim, 2)
     if weight.ndim == 3:
-        for _ in range(rank - 2):
-            weight = ops.unsqueeze(weight, 1)
+        weight = _raised(weight, rank - 2)
     made = ops.matmul(left, weight)
     if made.ndim == rank and not batched:  # the bias alone is batched
         made = ops.expand(made, (level.size, *made.shape))
@@ -227,8 +220,7 @@ def linear(op: Op, values: list[Any], inner: list[Any], level: Any) -> Any:
         return made
     bias = inner[2]
     if bias is not b:
-        for _ in range(x.ndim - 1):
-            bias = ops.unsqueeze(bias, 1)
+        bias = _raised(bias, x.ndim - 1)
     return ops.add(made, bias)
 
 
