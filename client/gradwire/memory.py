@@ -84,22 +84,22 @@ def become(t: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
         raise RuntimeError("in a batched function, a tensor can't be given another shape in place")
     if here.capture is not None and t._id not in here.capture.inner:
         here.capture.forbid("gives a tensor from outside another shape in place", "do so outside")
-    was = _moved(t, Tensor.__new__(Tensor))
+    was = moved(t, Tensor.__new__(Tensor))
     try:
         made = make(was)
     except BaseException:
-        _moved(was, t)
+        moved(was, t)
         raise
     if made is was:
-        _moved(was, t)
+        moved(was, t)
     else:
-        _moved(made, t)
+        moved(made, t)
         if t._grad_flag and t._leaf:
             t._session.leaves[t._id] = t
     return t
 
 
-def _moved(t: Tensor, into: Tensor) -> Tensor:
+def moved(t: Tensor, into: Tensor) -> Tensor:
     """``into``, which is now all that ``t`` was; ``t`` is nothing, and tells the server nothing when it goes."""
     for s in _SLOTS:
         if hasattr(t, s):

@@ -5,6 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 
+def type_name(v: Any) -> str:
+    """The type of a value, with its module unless that is Python's own."""
+    t = type(v)
+    return t.__name__ if t.__module__ == "builtins" else f"{t.__module__}.{t.__name__}"
+
+
 def combination(name: str, given: tuple[Any, ...], *ways: str) -> TypeError:
     """The error of arguments that none of a function's signatures takes.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from numbers import Integral
 
 from gradwire.dispatch import ops
 from gradwire.export import export
@@ -13,7 +14,7 @@ Ints = int | Sequence[int]
 
 def each(values: Ints, n: int) -> tuple[int, ...]:
     """One number for each of ``n`` dimensions, or what was given, for the op to refuse."""
-    return (values,) * n if isinstance(values, int) else tuple(values)
+    return (values,) * n if isinstance(values, Integral) else tuple(values)  # type: ignore[return-value, arg-type]
 
 
 def _apply(name: str, n: int, input: Tensor, weight: Tensor, bias: Tensor | None, stride: Ints, padding: Ints,

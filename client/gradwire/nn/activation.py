@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from gradwire.functions.conv import each
 from gradwire.nn import functional as F
+from gradwire.nn import init
+from gradwire.nn.linear import parameter
 from gradwire.nn.module import Module
-from gradwire.nn.parameter import Parameter
-from gradwire.nn.table import layer, layers
+from gradwire.nn.table import declared, layer, layers, with_constructor
 from gradwire.tensor import Tensor
 
 ACTIVATIONS = layers([
@@ -95,17 +97,12 @@ for _n in (2, 3):
 
 
 def _unpooling(n: int) -> type:
-    from gradwire.nn.table import declared, with_constructor
-
     name, told = declared(f"MaxUnpool{n}d(kernel_size, stride=None, padding=0)")
     run = getattr(F, f"max_unpool{n}d")
 
-    def spread(v: Any) -> tuple[int, ...]:
-        return tuple(v) if isinstance(v, (tuple, list)) else (v,) * n
-
     def start(self: Any, given: dict[str, Any]) -> None:
         _strided(given)
-        self.__dict__.update({k: spread(v) for k, v in given.items()})
+        self.__dict__.update({k: each(v, n) for k, v in given.items()})
 
     def forward(self: Any, input: Tensor, indices: Tensor, output_size: Any = None) -> Any:
         return run(input, indices, self.kernel_size, self.stride, self.padding, output_size)
@@ -257,15 +254,13 @@ class PReLU(Module):
     """
 
     def __init__(self, num_parameters: int = 1, init: float = 0.25, device: Any = None, dtype: Any = None):
-        from gradwire.functions.creation import empty
-
         super().__init__()
         self.num_parameters, self.init = num_parameters, init
-        self.weight = Parameter(empty(num_parameters, device=device, dtype=dtype))
+        self.weight = parameter(num_parameters, device=device, dtype=dtype)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        self.weight.detach().fill_(self.init)  # type: ignore[attr-defined]
+        init.constant_(self.weight, self.init)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.prelu(input, self.weight)  # type: ignore[no-any-return]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from gradwire.autograd.grad_mode import no_grad
 from gradwire.dispatch import ops
 from gradwire.functions.creation import empty
 from gradwire.functions.heads import canonical_mask, multi_head_attention_forward
+from gradwire.nn import init
 from gradwire.nn.linear import Linear
 from gradwire.nn.module import Module
 from gradwire.nn.parameter import Parameter
@@ -17,13 +16,6 @@ from gradwire.tensor import Tensor
 
 class NonDynamicallyQuantizableLinear(Linear):
     """A ``Linear`` by the name that torch gives the last one of an attention."""
-
-
-def xavier_uniform(weight: Tensor) -> None:
-    """Draw a matrix from the uniform distribution between -b and b, b = sqrt(6 / (rows + columns)) (Glorot 2010)."""
-    bound = math.sqrt(6 / sum(weight.shape))
-    with no_grad():
-        ops.uniform_(weight, -bound, bound)
 
 
 class MultiheadAttention(Module):
@@ -88,14 +80,13 @@ class MultiheadAttention(Module):
     def _reset_parameters(self) -> None:
         for name in ("in_proj_weight", "q_proj_weight", "k_proj_weight", "v_proj_weight"):
             if getattr(self, name) is not None:
-                xavier_uniform(getattr(self, name))
-        with no_grad():
-            if self.in_proj_bias is not None:
-                ops.zero_(self.in_proj_bias)
-                ops.zero_(self.out_proj.bias)
-            if self.bias_k is not None:
-                for t in (self.bias_k, self.bias_v):  # Glorot's, for a tensor of (1, 1, E)
-                    ops.normal_(t, 0, math.sqrt(2 / (2 * self.embed_dim)))
+                init.xavier_uniform_(getattr(self, name))
+        if self.in_proj_bias is not None:
+            init.zeros_(self.in_proj_bias)
+            init.zeros_(self.out_proj.bias)
+        if self.bias_k is not None:
+            init.xavier_normal_(self.bias_k)
+            init.xavier_normal_(self.bias_v)
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, key_padding_mask: Tensor | None = None,
                 need_weights: bool = True, attn_mask: Tensor | None = None, average_attn_weights: bool = True,
@@ -118,4 +109,4 @@ class MultiheadAttention(Module):
         return ops.transpose(output, 0, 1) if swap else output, weights
 
 
-__all__ = ["MultiheadAttention", "NonDynamicallyQuantizableLinear", "xavier_uniform"]
+__all__ = ["MultiheadAttention", "NonDynamicallyQuantizableLinear"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
@@ -149,13 +149,61 @@ class ModuleList(_Numbered):
         return f"{self._get_name()}(\n  " + "\n  ".join(lines) + "\n)" if lines else f"{self._get_name()}()"
 
 
-class ModuleDict(Module):
+class _Named(Module):
+    """What modules by name and parameters by name have in common."""
+
+    _said: str
+    """The class in the error of ``update``."""
+
+    _keys: Callable[[], dict[str, Any]]
+    """Gives a dict with the names."""
+
+    def __len__(self) -> int:
+        return len(self._keys())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._keys())
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._keys()
+
+    __getitem__: Callable[[str], Any]
+    __setitem__: Callable[[str, Any], None]
+    __delitem__: Callable[[str], None]
+
+    def keys(self) -> Any:
+        """The names."""
+        return self._keys().keys()
+
+    def pop(self, key: str) -> Any:
+        """Take one out."""
+        found = self[key]
+        del self[key]
+        return found
+
+    def update(self, values: Any) -> None:
+        """Put several in."""
+        if not isinstance(values, Iterable):
+            raise TypeError(
+                f"{self._said}.update should be called with an iterable of key/value pairs, but got "
+                + type(values).__name__
+            )
+        for k, v in values.items() if isinstance(values, (Mapping, _Named)) else values:
+            self[k] = v
+
+
+class ModuleDict(_Named):
     """Modules by name."""
+
+    _said = "ModuleDict"
 
     def __init__(self, modules: Any = None):
         super().__init__()
         if modules is not None:
             self.update(modules)
+
+    def _keys(self) -> dict[str, Any]:
+        return self._modules
 
     def __getitem__(self, key: str) -> Any:
         return self._modules[key]
@@ -166,28 +214,9 @@ class ModuleDict(Module):
     def __delitem__(self, key: str) -> None:
         del self._modules[key]
 
-    def __len__(self) -> int:
-        return len(self._modules)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._modules)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._modules
-
     def clear(self) -> None:
         """Take all out."""
         self._modules.clear()
-
-    def pop(self, key: str) -> Any:
-        """Take one out."""
-        found = self[key]
-        del self[key]
-        return found
-
-    def keys(self) -> Any:
-        """The names."""
-        return self._modules.keys()
 
     def items(self) -> Any:
         """Names and modules."""
@@ -196,16 +225,6 @@ class ModuleDict(Module):
     def values(self) -> Any:
         """The modules."""
         return self._modules.values()
-
-    def update(self, modules: Any) -> None:
-        """Put several in."""
-        if not isinstance(modules, Iterable):
-            raise TypeError(
-                "ModuleDict.update should be called with an iterable of key/value pairs, but got "
-                + type(modules).__name__
-            )
-        for name, module in modules.items() if isinstance(modules, (Mapping, ModuleDict)) else modules:
-            self[name] = module
 
 
 def _shown(p: Any) -> str:
@@ -266,69 +285,45 @@ class ParameterList(Module):
         return "\n".join(f"  ({i}): {_shown(p)}" for i, p in enumerate(self)).removeprefix("  ").replace("\n  ", "\n")
 
 
-class ParameterDict(Module):
+class ParameterDict(_Named):
     """Parameters by name; tensors that are put in become ones."""
+
+    _said = "ParametersDict"
 
     def __init__(self, parameters: Any = None):
         super().__init__()
-        self._keys: dict[str, None] = {}
+        self._there: dict[str, None] = {}
         if parameters is not None:
             self.update(parameters)
 
+    def _keys(self) -> dict[str, Any]:
+        return self._there
+
     def __getitem__(self, key: str) -> Any:
-        if key not in self._keys:
+        if key not in self._there:
             raise KeyError(key)
         return getattr(self, key)
 
     def __setitem__(self, key: str, value: Any) -> None:
-        self._keys[key] = None
+        self._there[key] = None
         is_plain = isinstance(value, Tensor) and not isinstance(value, Parameter)
         setattr(self, key, Parameter(value) if is_plain else value)
 
     def __delitem__(self, key: str) -> None:
-        del self._keys[key]
+        del self._there[key]
         delattr(self, key)
-
-    def __len__(self) -> int:
-        return len(self._keys)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._keys)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._keys
 
     def get(self, key: str, default: Any = None) -> Any:
         """One, or ``default``."""
-        return self[key] if key in self._keys else default
-
-    def pop(self, key: str) -> Any:
-        """Take one out."""
-        found = self[key]
-        del self[key]
-        return found
-
-    def keys(self) -> Any:
-        """The names."""
-        return self._keys.keys()
+        return self[key] if key in self._there else default
 
     def items(self) -> Any:
         """Names and parameters."""
-        return [(k, self[k]) for k in self._keys]
+        return [(k, self[k]) for k in self._there]
 
     def values(self) -> Any:
         """The parameters."""
-        return [self[k] for k in self._keys]
-
-    def update(self, parameters: Any) -> None:
-        """Put several in."""
-        if not isinstance(parameters, Iterable):
-            raise TypeError(
-                "ParametersDict.update should be called with an iterable of key/value pairs, but got "
-                + type(parameters).__name__
-            )
-        for k, v in parameters.items() if isinstance(parameters, (Mapping, ParameterDict)) else parameters:
-            self[k] = v
+        return [self[k] for k in self._there]
 
     def extra_repr(self) -> str:
         return "\n".join(f"({k}): {_shown(v)}" for k, v in self.items())

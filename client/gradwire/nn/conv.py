@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from gradwire.functions.conv import each
 from gradwire.nn import functional as F
 from gradwire.nn.linear import draw, parameter
 from gradwire.nn.module import Module
@@ -12,11 +13,6 @@ from gradwire.nn.parameter import Parameter
 from gradwire.tensor import Tensor
 
 MODES = {"zeros", "reflect", "replicate", "circular"}
-
-
-def spread(v: Any, n: int) -> tuple[Any, ...]:
-    """A number for each of n dimensions."""
-    return tuple(v) if isinstance(v, (tuple, list)) else (v,) * n
 
 
 class _Conv(Module):
@@ -43,11 +39,11 @@ class _Conv(Module):
         if isinstance(padding, str):
             if padding not in ("same", "valid"):
                 raise ValueError(f"Invalid padding string {padding!r}, should be one of {{'valid', 'same'}}")
-            if padding == "same" and any(s != 1 for s in spread(stride, self.n)):
+            if padding == "same" and any(s != 1 for s in each(stride, self.n)):
                 raise ValueError("padding='same' is not supported for strided convolutions")
         if padding_mode not in MODES:
             raise ValueError(f"padding_mode must be one of {MODES}, but got padding_mode='{padding_mode}'")
-        self.padding = padding if isinstance(padding, str) else spread(padding, self.n)
+        self.padding = padding if isinstance(padding, str) else each(padding, self.n)
         self._lay_out(in_channels, out_channels, kernel_size, stride, dilation, groups, bias, padding_mode, False,
                       device, dtype)  # fmt: skip
         self._pads = self._around()
@@ -62,8 +58,8 @@ class _Conv(Module):
         if out_channels % groups:
             raise ValueError("out_channels must be divisible by groups")
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
-        self.kernel_size, self.stride = spread(kernel_size, self.n), spread(stride, self.n)
-        self.dilation, self.padding_mode, self.transposed = spread(dilation, self.n), padding_mode, transposed
+        self.kernel_size, self.stride = each(kernel_size, self.n), each(stride, self.n)
+        self.dilation, self.padding_mode, self.transposed = each(dilation, self.n), padding_mode, transposed
         channels = (in_channels, out_channels // groups) if transposed else (out_channels, in_channels // groups)
         self.weight = parameter(*channels, *self.kernel_size, device=device, dtype=dtype)
         self.register_parameter("bias", parameter(out_channels, device=device, dtype=dtype) if bias else None)
@@ -79,9 +75,7 @@ class _Conv(Module):
     def reset_parameters(self) -> None:
         inputs = self.weight.shape[1] * math.prod(self.kernel_size)
         if inputs:
-            draw(self.weight, 1 / math.sqrt(inputs))
-            if self.bias is not None:
-                draw(self.bias, 1 / math.sqrt(inputs))
+            draw(self, 1 / math.sqrt(inputs))
 
     def forward(self, input: Tensor) -> Tensor:
         run = getattr(F, f"conv{self.n}d")
@@ -118,7 +112,7 @@ class _ConvTranspose(_Conv):
         Module.__init__(self)
         if padding_mode != "zeros":
             raise ValueError(f'Only "zeros" padding mode is supported for {type(self).__name__}')
-        self.padding, self.output_padding = spread(padding, self.n), spread(output_padding, self.n)
+        self.padding, self.output_padding = each(padding, self.n), each(output_padding, self.n)
         self._lay_out(in_channels, out_channels, kernel_size, stride, dilation, groups, bias, padding_mode, True,
                       device, dtype)  # fmt: skip
 

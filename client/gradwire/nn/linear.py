@@ -8,6 +8,7 @@ from typing import Any
 from gradwire.autograd.grad_mode import no_grad
 from gradwire.functions.creation import empty
 from gradwire.nn import functional as F
+from gradwire.nn import init
 from gradwire.nn.module import Module
 from gradwire.nn.parameter import Parameter
 from gradwire.tensor import Tensor
@@ -18,10 +19,11 @@ def parameter(*size: int, device: Any = None, dtype: Any = None) -> Parameter:
     return Parameter(empty(*size, device=device, dtype=dtype))
 
 
-def draw(t: Tensor, bound: float) -> None:
-    """Fill with numbers evenly spread between -bound and bound."""
-    with no_grad():
-        t.uniform_(-bound, bound)  # type: ignore[attr-defined]
+def draw(module: Any, bound: float) -> None:
+    """Fill a layer's weight, and its bias if it has one, with numbers evenly spread between -bound and bound."""
+    for t in (module.weight, module.bias):
+        if t is not None:
+            init.uniform_(t, -bound, bound)
 
 
 class Identity(Module):
@@ -59,10 +61,7 @@ class Linear(Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        bound = 1 / math.sqrt(self.in_features) if self.in_features else 0.0
-        draw(self.weight, bound)
-        if self.bias is not None:
-            draw(self.bias, bound)
+        draw(self, 1 / math.sqrt(self.in_features) if self.in_features else 0.0)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.linear(input, self.weight, self.bias)  # type: ignore[no-any-return]
@@ -90,10 +89,7 @@ class Bilinear(Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        bound = 1 / math.sqrt(self.in1_features)
-        draw(self.weight, bound)
-        if self.bias is not None:
-            draw(self.bias, bound)
+        draw(self, 1 / math.sqrt(self.in1_features))
 
     def forward(self, input1: Tensor, input2: Tensor) -> Tensor:
         return F.bilinear(input1, input2, self.weight, self.bias)  # type: ignore[no-any-return]
@@ -101,6 +97,27 @@ class Bilinear(Module):
     def extra_repr(self) -> str:
         return (f"in1_features={self.in1_features}, in2_features={self.in2_features}, "
                 f"out_features={self.out_features}, bias={self.bias is not None}")  # fmt: skip
+
+
+def _row(index: int | None, rows: int, name: str) -> int | None:
+    """A row of a table, counted from the first."""
+    if index is None:
+        return None
+    if not -rows <= index < rows:
+        raise AssertionError(f"{name} must be within num_embeddings")
+    return index % rows
+
+
+def _padding(table: Any) -> list[str]:
+    """What a table's repr tells of its padding."""
+    return [f"padding_idx={table.padding_idx}"] if table.padding_idx is not None else []
+
+
+def _scaling(table: Any) -> list[str]:
+    """What a table's repr tells of how its rows and gradients are scaled."""
+    told = [f"max_norm={table.max_norm}"] if table.max_norm is not None else []
+    told += [f"norm_type={table.norm_type}"] if table.norm_type != 2 else []
+    return told + (["scale_grad_by_freq=True"] if table.scale_grad_by_freq else [])
 
 
 class Embedding(Module):
@@ -121,11 +138,8 @@ class Embedding(Module):
                  dtype: Any = None):  # fmt: skip
         super().__init__()
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
-        if padding_idx is not None:
-            if not -num_embeddings <= padding_idx < num_embeddings:
-                raise AssertionError("Padding_idx must be within num_embeddings")
-            padding_idx %= num_embeddings
-        self.padding_idx, self.max_norm, self.norm_type = padding_idx, max_norm, norm_type
+        self.padding_idx = _row(padding_idx, num_embeddings, "Padding_idx")
+        self.max_norm, self.norm_type = max_norm, norm_type
         self.scale_grad_by_freq, self.sparse = scale_grad_by_freq, sparse
         if _weight is None:
             made = empty(num_embeddings, embedding_dim, device=device, dtype=dtype)
@@ -137,9 +151,9 @@ class Embedding(Module):
             self.weight = Parameter(_weight, not _freeze)
 
     def reset_parameters(self) -> None:
-        with no_grad():
-            self.weight.normal_()  # type: ignore[attr-defined]
-            if self.padding_idx is not None:
+        init.normal_(self.weight)
+        if self.padding_idx is not None:
+            with no_grad():
                 self.weight[self.padding_idx].fill_(0)  # type: ignore[index]
 
     @classmethod
@@ -158,12 +172,7 @@ class Embedding(Module):
                            self.scale_grad_by_freq, self.sparse)  # fmt: skip
 
     def extra_repr(self) -> str:
-        told = [f"{self.num_embeddings}, {self.embedding_dim}"]
-        told += [f"padding_idx={self.padding_idx}"] if self.padding_idx is not None else []
-        told += [f"max_norm={self.max_norm}"] if self.max_norm is not None else []
-        told += [f"norm_type={self.norm_type}"] if self.norm_type != 2 else []
-        told += ["scale_grad_by_freq=True"] if self.scale_grad_by_freq else []
-        return ", ".join(told)
+        return ", ".join([f"{self.num_embeddings}, {self.embedding_dim}", *_padding(self), *_scaling(self)])
 
 
 class EmbeddingBag(Module):
@@ -181,13 +190,9 @@ class EmbeddingBag(Module):
                  device: Any = None, dtype: Any = None):  # fmt: skip
         super().__init__()
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
-        if padding_idx is not None:
-            if not -num_embeddings <= padding_idx < num_embeddings:
-                raise AssertionError("padding_idx must be within num_embeddings")
-            padding_idx %= num_embeddings
+        self.padding_idx = _row(padding_idx, num_embeddings, "padding_idx")
         self.max_norm, self.norm_type, self.scale_grad_by_freq = max_norm, norm_type, scale_grad_by_freq
-        self.mode, self.sparse, self.padding_idx = mode, sparse, padding_idx
-        self.include_last_offset = include_last_offset
+        self.mode, self.sparse, self.include_last_offset = mode, sparse, include_last_offset
         if _weight is None:
             self.weight = parameter(num_embeddings, embedding_dim, device=device, dtype=dtype)
             self.reset_parameters()
@@ -202,10 +207,5 @@ class EmbeddingBag(Module):
                                self.include_last_offset, self.padding_idx)  # fmt: skip
 
     def extra_repr(self) -> str:
-        told = [f"{self.num_embeddings}, {self.embedding_dim}"]
-        told += [f"max_norm={self.max_norm}"] if self.max_norm is not None else []
-        told += [f"norm_type={self.norm_type}"] if self.norm_type != 2 else []
-        told += ["scale_grad_by_freq=True"] if self.scale_grad_by_freq else []
-        told += [f"mode={self.mode!r}"]
-        told += [f"padding_idx={self.padding_idx}"] if self.padding_idx is not None else []
-        return ", ".join(told)
+        first = f"{self.num_embeddings}, {self.embedding_dim}"
+        return ", ".join([first, *_scaling(self), f"mode={self.mode!r}", *_padding(self)])

@@ -6,10 +6,11 @@ import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from gradwire import words
 from gradwire.capture import here
 from gradwire.nn import hooks, state
 from gradwire.nn.hooks import Hook, RemovableHandle
-from gradwire.nn.parameter import Buffer, Parameter, become
+from gradwire.nn.parameter import Buffer, Parameter
 from gradwire.tensor import Tensor, drop_gradients
 from gradwire_proto.dtypes import DType
 
@@ -150,7 +151,7 @@ class Module:
         if kind + "s" not in ("parameters", "buffers", "modules") or f"_{kind}s" not in self.__dict__:
             raise AttributeError(f"cannot assign {kind} before Module.__init__() call")
         if not isinstance(name, str):
-            raise TypeError(f"{kind} name should be a string. Got {_type_of(name)}")
+            raise TypeError(f"{kind} name should be a string. Got {type_name(name)}")
         if "." in name:
             shown = f", got: {name}" if kind == "module" else ""
             raise KeyError(f"{kind} name can't contain \".\"{shown}")
@@ -344,7 +345,7 @@ class Module:
                 grad = p.grad
                 made = fn(p.detach())
                 if made.dtype is not p.dtype:
-                    become(p, made)
+                    p.data = made  # type: ignore[misc]
                     if grad is not None:
                         p.grad = fn(grad.detach())
         for name, b in self._buffers.items():
@@ -474,12 +475,7 @@ def indented(text: str, by: int = 2) -> str:
 
 def type_name(v: Any) -> str:
     """What torch calls the type of a value in an error."""
-    kind = type(v)
-    if kind is Tensor:
-        return f"torch.{v.dtype.legacy}Tensor"
-    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
+    return f"torch.{v.dtype.legacy}Tensor" if type(v) is Tensor else words.type_name(v)
 
-
-_type_of = type_name
 
 __all__ = ["Module", "indented", "type_name"]

@@ -7,10 +7,19 @@ from typing import Any
 from gradwire.autograd.grad_mode import no_grad
 from gradwire.functions.creation import ones, zeros
 from gradwire.nn import functional as F
+from gradwire.nn import init
 from gradwire.nn.module import Module
 from gradwire.nn.parameter import Parameter
 from gradwire.tensor import Tensor
 from gradwire_proto import dtypes
+
+
+def _reset(norm: Any) -> None:
+    """Weight and bias as they were at first."""
+    if norm.weight is not None:
+        init.ones_(norm.weight)
+    if norm.bias is not None:
+        init.zeros_(norm.bias)
 
 
 class _Running(Module):
@@ -48,11 +57,7 @@ class _Running(Module):
 
     def reset_parameters(self) -> None:
         self.reset_running_stats()
-        if self.affine:
-            with no_grad():
-                self.weight.fill_(1)
-                if self.bias is not None:
-                    self.bias.zero_()
+        _reset(self)
 
     def _check(self, input: Tensor) -> None:
         if input.ndim not in self.dims:
@@ -145,11 +150,7 @@ class LayerNorm(Module):
         self.register_parameter("bias", Parameter(zeros(shape, **made)) if elementwise_affine and bias else None)
 
     def reset_parameters(self) -> None:
-        with no_grad():
-            if self.weight is not None:
-                self.weight.fill_(1)
-            if self.bias is not None:
-                self.bias.zero_()
+        _reset(self)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.layer_norm(input, self.normalized_shape, self.weight, self.bias, self.eps)  # type: ignore[no-any-return]
@@ -178,8 +179,7 @@ class RMSNorm(Module):
 
     def reset_parameters(self) -> None:
         if self.weight is not None:
-            with no_grad():
-                self.weight.fill_(1)
+            init.ones_(self.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         return F.rms_norm(x, self.normalized_shape, self.weight, self.eps)  # type: ignore[no-any-return]
@@ -208,7 +208,8 @@ class GroupNorm(Module):
         self.register_parameter("weight", Parameter(ones(num_channels, **made)) if affine else None)
         self.register_parameter("bias", Parameter(zeros(num_channels, **made)) if affine and bias else None)
 
-    reset_parameters = LayerNorm.reset_parameters
+    def reset_parameters(self) -> None:
+        _reset(self)
 
     def forward(self, input: Tensor) -> Tensor:
         return F.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)  # type: ignore[no-any-return]

@@ -5,38 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from gradwire.autograd.grad_mode import no_grad
+from gradwire.dispatch import ops
 from gradwire.functions.creation import empty
+from gradwire.memory import moved
 from gradwire.tensor import Tensor
-
-_SLOTS = [s for s in Tensor.__slots__ if s not in ("__weakref__", "_hooks", "_grad", "_grad_seen")]
-
-
-def become(t: Tensor, other: Tensor) -> None:
-    """Have ``t`` name what ``other`` does, as ``t.data = other`` in torch: the same memory, and a leaf.
-
-    ``t`` requires grad as before; a gradient that it has does not come along.
-    """
-    grad = t._grad_flag
-    made = other.detach()  # type: ignore[attr-defined]
-    t._session.drop(t._id, t._spec.nbytes)
-    _take(t, made)
-    if grad and t.dtype.differentiable:
-        t.requires_grad_()
-
-
-def _take(t: Tensor, made: Tensor) -> None:
-    """Have ``t`` be what ``made``, which nothing else refers to, is."""
-    for name in _SLOTS:
-        setattr(t, name, getattr(made, name))
-    t._grad, t._grad_seen = None, 0
-    made._session = _Gone()  # type: ignore[assignment]
-
-
-class _Gone:
-    """The session of a tensor whose name another took: nothing is to be dropped with it."""
-
-    def drop(self, i: int, nbytes: int) -> None:
-        pass
 
 
 class Parameter(Tensor):
@@ -53,7 +25,7 @@ class Parameter(Tensor):
     """
 
     def __init__(self, data: Tensor | None = None, requires_grad: bool = True):
-        _take(self, (empty(0) if data is None else data).detach())  # type: ignore[attr-defined]
+        moved(ops.detach(empty(0) if data is None else data), self)
         self._base = None  # it may be written to without a look at what it was made from
         if requires_grad:
             self.requires_grad_()
@@ -78,7 +50,7 @@ class Buffer(Tensor):
     """
 
     def __init__(self, data: Tensor | None = None, *, persistent: bool = True):
-        _take(self, (empty(0) if data is None else data).detach())  # type: ignore[attr-defined]
+        moved(ops.detach(empty(0) if data is None else data), self)
         self._base = None
         self.persistent = persistent
 
@@ -95,4 +67,4 @@ def copy_values(target: Tensor, source: Tensor) -> None:
         target.copy_(source)  # type: ignore[attr-defined]
 
 
-__all__ = ["Buffer", "Parameter", "become", "copy_values"]
+__all__ = ["Buffer", "Parameter", "copy_values"]

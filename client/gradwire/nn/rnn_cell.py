@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from gradwire.autograd.grad_mode import no_grad
 from gradwire.dispatch import ops
 from gradwire.functions.creation import empty, zeros
+from gradwire.nn import init
 from gradwire.nn.module import Module
 from gradwire.nn.parameter import Parameter
 from gradwire.tensor import Tensor
@@ -81,9 +81,8 @@ gives what the input gives to the gates, and the step."""
 def reset(module: Any) -> None:
     """Draw all parameters from the uniform distribution between -1 / sqrt(hidden_size) and 1 / sqrt(hidden_size)."""
     bound = 1 / math.sqrt(module.hidden_size) if module.hidden_size else 0
-    with no_grad():
-        for p in module.parameters():
-            ops.uniform_(p, -bound, bound)
+    for p in module.parameters():
+        init.uniform_(p, -bound, bound)
 
 
 class RNNCellBase(Module):

@@ -10,8 +10,9 @@ from typing import Any
 from gradwire.dispatch import ops
 from gradwire.functions.heads import canonical_mask
 from gradwire.nn import functional as F
+from gradwire.nn import init
 from gradwire.nn.activation import DROPOUTS
-from gradwire.nn.attention import MultiheadAttention, xavier_uniform
+from gradwire.nn.attention import MultiheadAttention
 from gradwire.nn.containers import ModuleList
 from gradwire.nn.linear import Linear
 from gradwire.nn.module import Module
@@ -226,7 +227,7 @@ class Transformer(Module):
         self.encoder, self.decoder = encoder, decoder
         for p in self.parameters():
             if p.ndim > 1:
-                xavier_uniform(p)
+                init.xavier_uniform_(p)
         self.d_model, self.nhead, self.batch_first = d_model, nhead, batch_first
 
     def forward(self, src: Tensor, tgt: Tensor, src_mask: Tensor | None = None, tgt_mask: Tensor | None = None,

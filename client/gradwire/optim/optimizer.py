@@ -15,6 +15,7 @@ from gradwire.capture import here
 from gradwire.capture.record import paused
 from gradwire.dispatch import ops
 from gradwire.tensor import Tensor, drop_gradients
+from gradwire.words import type_name
 from gradwire_proto import dtypes
 
 Params = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
@@ -135,7 +136,7 @@ class Optimizer:
             params = [p for _, p in params]
         for p in params:
             if not isinstance(p, Tensor):
-                raise TypeError(f"optimizer can only optimize Tensors, but one of the params is {_type_name(p)}")
+                raise TypeError(f"optimizer can only optimize Tensors, but one of the params is {type_name(p)}")
             if not (p.is_leaf or p.retains_grad):
                 raise ValueError("can't optimize a non-leaf Tensor")
         group["params"] = params
@@ -209,11 +210,6 @@ class Optimizer:
             text += f"\nParameter Group {i}\n"
             text += "".join(f"    {k}: {group[k]}\n" for k in sorted(group) if k != "params")
         return f"{text})"
-
-
-def _type_name(v: Any) -> str:
-    t = type(v)
-    return t.__name__ if t.__module__ == "builtins" else f"{t.__module__}.{t.__name__}"
 
 
 def _like(p: Tensor, value: Any) -> Tensor:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any
 
 from gradwire.autograd.grad_mode import no_grad
 from gradwire.dispatch import ops
 from gradwire.functions.creation import zeros
 from gradwire.tensor import Tensor
+from gradwire.words import type_name
 
 
 def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
@@ -75,13 +75,8 @@ def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
 def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
     """Have parameters be the parts of a vector."""
     if not isinstance(vec, Tensor):
-        raise TypeError(f"expected torch.Tensor, but got: {_name(vec)}")
+        raise TypeError(f"expected torch.Tensor, but got: {type_name(vec)}")
     at = 0
     for p in parameters:
         p.data = vec[at : at + p.numel()].view_as(p).data  # type: ignore[index]
         at += p.numel()
-
-
-def _name(v: Any) -> str:
-    kind = type(v)
-    return kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__name__}"
