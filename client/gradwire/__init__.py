@@ -26,12 +26,13 @@ from gradwire import bind as _bind
 from gradwire import nn as nn
 from gradwire import types as _types
 from gradwire.autograd.grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from gradwire.defaults import default_dtype as get_default_dtype
+from gradwire.defaults import get_default_device, set_default_device, set_default_dtype
 from gradwire.errors import OutOfMemoryError
 from gradwire.printing import set_printoptions
 from gradwire.session import Session, attach, connect, current
 from gradwire.tensor import Tensor
-from gradwire.types import Size, device, dtype, finfo, iinfo, layout, memory_format, set_default_dtype
-from gradwire.types import default_dtype as get_default_dtype
+from gradwire.types import Size, device, dtype, finfo, iinfo, layout, memory_format
 from gradwire.waits import deadline
 from gradwire_proto.errors import LinAlgError
 
@@ -74,6 +75,7 @@ __all__ = [
     "enable_grad",
     "finfo",
     "func",
+    "get_default_device",
     "get_default_dtype",
     "iinfo",
     "inference_mode",
@@ -82,6 +84,7 @@ __all__ = [
     "memory_format",
     "no_grad",
     "programs",
+    "set_default_device",
     "set_default_dtype",
     "set_grad_enabled",
     "set_printoptions",

@@ -14,10 +14,11 @@ from typing import Any
 from gradwire import memory, out
 from gradwire import session as sessions
 from gradwire.capture import here
+from gradwire.defaults import default_device, in_full
 from gradwire.mirror import Node
 from gradwire.session import Session
 from gradwire.tensor import Tensor
-from gradwire.types import default_dtype, strided
+from gradwire.types import strided
 from gradwire_proto import dtypes, refusals
 from gradwire_proto.catalog import ALIASES, CATALOG
 from gradwire_proto.catalog.declare import Op
@@ -106,6 +107,11 @@ _TENSOR = object()
 _SIMPLE = frozenset({int, bool, str, type(None), DType})
 _known: dict[tuple[Any, ...], Known] = {}
 _MOST_KNOWN = 8192
+
+
+def forget() -> None:
+    """What calls are like is to be found out anew: another default type is in force."""
+    _known.clear()
 
 
 def _describe(v: Any, key: list[Any], tensors: list[Tensor]) -> bool:
@@ -197,6 +203,9 @@ def _learn(
     """Bind and infer, and remember that under ``key`` where ``found`` are the tensors in order; the arguments in
     signature order, and their tensors."""
     values = op.bind(args, kwargs, Tensor)
+    full = in_full(op, values, Tensor)
+    if full is not None:
+        key, values = [], full
     tensors: list[Tensor] = []
     specs: list[Any] = []
     for v in values:
@@ -354,6 +363,7 @@ def finish(t: Tensor, requires_grad: bool = False, device: Any = None, layout: A
     """
     if layout not in (None, strided):
         raise NotImplementedError(f"gradwire has no tensors of layout {layout!r}: all are torch.strided")
+    device = device or default_device()
     if device is not None:
         check_device(device, t._session)
     return t.requires_grad_() if requires_grad else t
@@ -373,4 +383,4 @@ def check_device(device: Any, session: Session) -> None:
         )
 
 
-__all__ = ["Spec", "call", "caller", "check_device", "default_dtype", "finish", "function_of", "mode", "ops"]
+__all__ = ["Spec", "call", "caller", "check_device", "finish", "forget", "function_of", "mode", "ops"]

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from gradwire import defaults
 from gradwire_proto import dtypes
 from gradwire_proto.dtypes import DType
 
@@ -102,9 +103,7 @@ def tensor_str(
         default_dtype: the type that needs no mention; None for the one in force.
         name: what stands before the bracket.
     """
-    from gradwire.dispatch import default_dtype as in_force  # needs the tensors that are printed here
-
-    default_dtype = default_dtype or in_force()
+    default_dtype = default_dtype or defaults.default_dtype()
     shape = array.shape if shape is None else tuple(shape)
     for dim, n in edges(shape).items():
         if array.shape[dim] == shape[dim]:

@@ -16,8 +16,9 @@ import numpy as np
 
 from gradwire import printing
 from gradwire.capture import forbid, here, note
+from gradwire.defaults import default_dtype
 from gradwire.mirror import Node
-from gradwire.types import Size, default_dtype, strided
+from gradwire.types import Size, strided
 from gradwire.types import device as Device
 from gradwire_proto import refusals
 from gradwire_proto.codec import dtype_of

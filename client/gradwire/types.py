@@ -9,6 +9,7 @@ from typing import Any, SupportsIndex, overload
 
 import ml_dtypes
 
+from gradwire.defaults import default_dtype, devices
 from gradwire_proto import dtypes
 from gradwire_proto.dtypes import Category, DType
 
@@ -27,21 +28,6 @@ ALIASES: dict[str, str] = {
 }
 DTYPES: dict[str, DType] = dtypes.BY_NAME | {alias: dtypes.BY_NAME[name] for alias, name in ALIASES.items()}
 """Every element type by each name that torch has for it; the module's attributes are made from it."""
-
-
-_default = [dtypes.DEFAULT_FLOAT]
-
-
-def default_dtype() -> DType:
-    """The type of new floating-point tensors."""
-    return _default[0]
-
-
-def set_default_dtype(d: DType) -> None:
-    """Set the type of new floating-point tensors."""
-    if not d.is_floating_point:
-        raise TypeError("only floating-point types are supported as the default type")
-    _default[0] = d
 
 
 class Size(tuple[int, ...]):
@@ -98,7 +84,7 @@ DEVICE_TYPES = (
 
 
 class device:
-    """Where a tensor lives: ``device("cuda:0")``, ``device("cuda", 0)``."""
+    """Where a tensor lives: ``device("cuda:0")``, ``device("cuda", 0)``. In ``with``, where new ones are to live."""
 
     __slots__ = ("index", "type")
 
@@ -135,6 +121,13 @@ class device:
 
     def __hash__(self) -> int:
         return hash((self.type, self.index))
+
+    def __enter__(self) -> device:
+        devices.inner = (*devices.inner, self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        devices.inner = devices.inner[:-1]
 
     def __reduce__(self) -> tuple[Any, ...]:
         return device, (self.type,) if self.index is None else (self.type, self.index)

@@ -19,10 +19,10 @@ from gradwire.capture.program import Program
 from gradwire.capture.record import Capture
 from gradwire.capture.steps import run_steps
 from gradwire.capture.watch import Watch
+from gradwire.defaults import default_dtype
 from gradwire.dispatch import _outside, mode
 from gradwire.session import Session
 from gradwire.tensor import Tensor
-from gradwire.types import default_dtype
 
 MOST = 8
 """Programs that a function keeps: those called last."""

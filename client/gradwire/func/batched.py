@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradwire as torch
+from gradwire.defaults import in_full
 from gradwire.dispatch import mode, ops
 from gradwire.func.rules import RULES, invoke, pointwise
 from gradwire.tensor import Tensor
@@ -173,6 +174,7 @@ class outside:
 def apply(op: Op, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     """Call an op while a vmap is running."""
     values = op.bind(args, kwargs, Tensor)
+    values = in_full(op, values, Tensor) or values
     flat = [x for v in values for x in (v if type(v) is tuple else (v,)) if isinstance(x, Tensor)]
     levels: Sequence[Level] = levels_of(flat)
     if op.random:

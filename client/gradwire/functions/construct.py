@@ -8,7 +8,8 @@ import numpy as np
 
 from gradwire import session as sessions
 from gradwire.capture import note
-from gradwire.dispatch import check_device, default_dtype, finish, ops
+from gradwire.defaults import default_device, default_dtype
+from gradwire.dispatch import check_device, finish, ops
 from gradwire.export import export
 from gradwire.session import numpy_dtype
 from gradwire.tensor import Tensor
@@ -50,6 +51,8 @@ def _array(data: Any) -> tuple[np.ndarray[Any, Any], DType]:
     if kind == "f":
         return a, default_dtype()
     if kind == "c":
+        if default_dtype() is dtypes.bfloat16:
+            raise RuntimeError("invalid default scalar type for complex")
         return a, default_dtype().to_complex()
     return a, dtypes.bool_ if kind == "b" else dtypes.int64
 
@@ -84,6 +87,7 @@ def tensor(
     array, natural = _array(data)
     wanted = dtype or natural
     session = sessions.current()
+    device = device or default_device()
     if device is not None:
         check_device(device, session)
     if requires_grad and not wanted.differentiable:
@@ -188,7 +192,10 @@ def result_type(a: Any, b: Any) -> DType:
     """The type that an op of these two computes in."""
     from gradwire_proto.catalog.meta import common_dtype
 
-    return common_dtype([x._spec if isinstance(x, Tensor) else x for x in (a, b)])
+    made = common_dtype([x._spec if isinstance(x, Tensor) else x for x in (a, b)])
+    if any(isinstance(x, Tensor) and x.dtype.differentiable for x in (a, b)):
+        return made
+    return default_dtype() if made.is_floating_point else default_dtype().to_complex() if made.is_complex else made
 
 
 @export("promote_types")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from gradwire.dispatch import default_dtype, finish, ops
+from gradwire.defaults import default_dtype
+from gradwire.dispatch import finish, ops
 from gradwire.export import export
 from gradwire.functions.shape import sizes
 from gradwire.out import stored
@@ -36,6 +37,7 @@ def filled(size: Any, value: Any, dtype: DType | None, device: Any, requires_gra
         return stored("full", made, out, (), True)  # type: ignore[no-any-return]
     if like is not None:
         made = ops.new_full(like, sizes((size,)), value, dtype=dtype)
+        device = device or like.device
     else:
         made = ops.full(sizes((size,)), value, dtype=dtype or default_dtype())
     return finish(made, requires_grad, device, layout)

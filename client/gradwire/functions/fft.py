@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from gradwire.dispatch import default_dtype, finish, ops
+from gradwire.defaults import default_dtype
+from gradwire.dispatch import finish, ops
 from gradwire.export import export
 from gradwire_proto import dtypes
 from gradwire_proto.catalog.fft import check_points, transformed_dims
@@ -39,7 +40,7 @@ def _converted(input: Tensor, to_complex: bool) -> Tensor:
     given = input.dtype
     wanted = default_dtype() if given.category < Category.FLOAT else given
     if wanted.itemsize == dtypes.float16.itemsize:
-        raise RuntimeError(f"Unsupported dtype {given.legacy}")
+        raise RuntimeError(f"Unsupported dtype {wanted.legacy}")
     if to_complex:
         wanted = wanted.to_complex()
     return input if given is wanted else ops.to_dtype(input, wanted)

@@ -6,7 +6,8 @@ import secrets
 from typing import Any
 
 from gradwire.capture import forbid
-from gradwire.dispatch import default_dtype, finish, ops
+from gradwire.defaults import default_dtype
+from gradwire.dispatch import finish, ops
 from gradwire.export import export
 from gradwire.functions.shape import sizes
 from gradwire.out import stored
@@ -128,7 +129,7 @@ def rand_like(input: Tensor, *, generator: Generator | None = None, dtype: DType
               device: Any = None, requires_grad: bool = False, memory_format: Any = None,
               pin_memory: bool = False) -> Tensor:  # fmt: skip
     """Uniform numbers on [0, 1) in the shape and type of ``input``."""
-    return rand(tuple(input.shape), generator=generator, dtype=dtype or input.dtype, device=device,
+    return rand(tuple(input.shape), generator=generator, dtype=dtype or input.dtype, device=device or input.device,
                 requires_grad=requires_grad)  # fmt: skip
 
 
@@ -137,7 +138,7 @@ def randn_like(input: Tensor, *, generator: Generator | None = None, dtype: DTyp
                device: Any = None, requires_grad: bool = False, memory_format: Any = None,
                pin_memory: bool = False) -> Tensor:  # fmt: skip
     """Normal numbers in the shape and type of ``input``."""
-    return randn(tuple(input.shape), generator=generator, dtype=dtype or input.dtype, device=device,
+    return randn(tuple(input.shape), generator=generator, dtype=dtype or input.dtype, device=device or input.device,
                  requires_grad=requires_grad)  # fmt: skip
 
 
@@ -148,7 +149,7 @@ def randint_like(input: Tensor, *args: Any, low: int | None = None, high: int | 
                  pin_memory: bool = False) -> Tensor:  # fmt: skip
     """Integers below ``high``, from 0 or ``low``, in the shape and type of ``input``."""
     return randint(*args, low=low, high=high, size=tuple(input.shape), generator=generator,
-                   dtype=dtype or input.dtype, device=device, requires_grad=requires_grad)  # fmt: skip
+                   dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad)  # fmt: skip
 
 
 @export("normal")

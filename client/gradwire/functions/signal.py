@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from gradwire.dispatch import default_dtype, finish, ops
+from gradwire.defaults import default_dtype
+from gradwire.dispatch import finish, ops
 from gradwire.export import export
 from gradwire.types import strided
 from gradwire_proto import dtypes

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from gradwire.defaults import default_dtype
 from gradwire.dispatch import ops
 from gradwire.functions.heads import canonical_mask
 from gradwire.nn import functional as F
@@ -18,7 +19,6 @@ from gradwire.nn.linear import Linear
 from gradwire.nn.module import Module
 from gradwire.nn.norm import LayerNorm
 from gradwire.tensor import Tensor
-from gradwire.types import default_dtype
 
 Dropout: Any = DROPOUTS["Dropout"]
 

@@ -439,19 +439,23 @@ def op(
 def _inplace_meta(base: Op) -> Meta:
     def meta(_: Op, target: Spec, *rest: Any) -> Inferred:
         made = base.infer((target, *rest))
-        out = made.results[0]
-        if out.shape != target.shape:
-            raise RuntimeError(
-                f"output with shape {list(target.shape)} doesn't match the broadcast shape {list(out.shape)}"
-            )
-        check_writable(target)
-        if out.dtype.category > target.dtype.category:
-            raise RuntimeError(
-                f"result type {out.dtype.legacy} can't be cast to the desired output type {target.dtype.legacy}"
-            )
+        check_written(target, made.results[0])
         return Inferred((target,), made.compute)
 
     return meta
+
+
+def check_written(target: Spec, result: Spec) -> None:
+    """Raise torch's error where an op's result can't be written to its argument."""
+    if result.shape != target.shape:
+        raise RuntimeError(
+            f"output with shape {list(target.shape)} doesn't match the broadcast shape {list(result.shape)}"
+        )
+    check_writable(target)
+    if result.dtype.category > target.dtype.category:
+        raise RuntimeError(
+            f"result type {result.dtype.legacy} can't be cast to the desired output type {target.dtype.legacy}"
+        )
 
 
 def check_writable(target: Spec) -> None:
