@@ -25,6 +25,7 @@ from gradwire import autograd as autograd
 from gradwire import bind as _bind
 from gradwire import nn as nn
 from gradwire import types as _types
+from gradwire.autograd.anomaly_mode import is_anomaly_check_nan_enabled, is_anomaly_enabled, set_anomaly_enabled
 from gradwire.autograd.grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from gradwire.defaults import default_dtype as get_default_dtype
 from gradwire.defaults import get_default_device, set_default_device, set_default_dtype
@@ -79,11 +80,14 @@ __all__ = [
     "get_default_dtype",
     "iinfo",
     "inference_mode",
+    "is_anomaly_check_nan_enabled",
+    "is_anomaly_enabled",
     "is_grad_enabled",
     "layout",
     "memory_format",
     "no_grad",
     "programs",
+    "set_anomaly_enabled",
     "set_default_device",
     "set_default_dtype",
     "set_grad_enabled",

@@ -51,6 +51,12 @@ class _Own(dict[str, bool]):
 _own = _Own()
 
 
+def place(session: Session) -> int:
+    """The id of the location of the innermost frame that is not gradwire's own. Call with the lock held."""
+    f, told = _outside(sys._getframe(2)), session.wire.told
+    return told.places.get((f.f_code, f.f_lasti)) or told.place(f)
+
+
 def caller() -> tuple[str, int]:
     """File and line of the innermost frame that is not gradwire's own."""
     f = _outside(sys._getframe(2))

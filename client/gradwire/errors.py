@@ -16,7 +16,8 @@ _KINDS: dict[str, type[Exception]] = {"OutOfMemoryError": OutOfMemoryError, "Lin
 
 
 def exception(e: pb.Error) -> Exception:
-    """The exception of an error message: torch's type and text, then the op and the line that it began at."""
+    """The exception of an error message: torch's type and text, then the op and the line that it began at. Its
+    attribute ``told`` is the message."""
     kind = _KINDS.get(e.type) or getattr(builtins, e.type, RuntimeError)
     text = e.message
     where = []
@@ -27,4 +28,7 @@ def exception(e: pb.Error) -> Exception:
     if where:
         text += f"\n[in {' at '.join(where)}]"
     made = kind(text)
-    return made if isinstance(made, Exception) else RuntimeError(text)
+    if not isinstance(made, Exception):
+        made = RuntimeError(text)
+    setattr(made, "told", e)
+    return made

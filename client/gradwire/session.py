@@ -503,6 +503,13 @@ def current() -> Session:
     return _current_stack[-1]
 
 
+def forget_places() -> None:
+    """Have the next op on each line of the program told with a location anew."""
+    for session in list(_sessions):
+        with session.wire.lock:
+            session.wire.told.places.clear()
+
+
 def _close_all() -> None:
     """End what is left when the program ends."""
     waits.exiting = True

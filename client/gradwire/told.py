@@ -6,6 +6,7 @@ from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import TYPE_CHECKING
 
+from gradwire import anomaly
 from gradwire_proto.codec import encode_template
 from gradwire_proto.v1 import gradwire_pb2 as pb
 
@@ -27,7 +28,7 @@ class Told:
         self._send = send
         self.fresh: list[pb.Location | pb.Template] = []
         """What the frame to be is the first to use."""
-        self._locations: dict[tuple[str, int], int] = {}
+        self._locations: dict[tuple[str, int, anomaly.Stack], int] = {}
         self.highest_location = 0
         """Of those before the first one here, whom another client told."""
         self.places: dict[tuple[CodeType, int], int] = {}
@@ -37,21 +38,27 @@ class Told:
         self.max_templates = 1
         """How many of them the server remembers."""
 
-    def location(self, file: str, line: int) -> int:
-        """The id of a line of the program."""
-        known = self._locations.get((file, line))
+    def location(self, file: str, line: int, stack: anomaly.Stack = ()) -> int:
+        """The id of a line of the program; one of its own for each ``stack`` of calls that led there."""
+        known = self._locations.get((file, line, stack))
         if known is None:
             known = self.highest_location + len(self._locations) + 1
             self.fresh.append(pb.Location(id=known, file=file, line=line))
-            self._locations[file, line] = known  # last: where Ctrl-C strikes before, it is told once more
+            self._locations[file, line, stack] = known  # last: where Ctrl-C strikes before, it is told once more
         return known
 
     def where(self, location: int) -> str:
         """The line of a location's id."""
-        return next((f"{file}:{line}" for (file, line), i in self._locations.items() if i == location), "?")
+        return next((f"{file}:{line}" for (file, line, _), i in self._locations.items() if i == location), "?")
+
+    def stack(self, location: int) -> anomaly.Stack:
+        """The calls that led to a location, where it was told in anomaly mode."""
+        return next((stack for (_, _, stack), i in self._locations.items() if i == location), ())
 
     def place(self, f: FrameType) -> int:
-        """The id of the line that a frame of the program is at, which ``places`` will know."""
+        """The id of the line that a frame of the program is at, which ``places`` will know, but in anomaly mode."""
+        if anomaly.mode.enabled:
+            return self.location(f.f_code.co_filename, f.f_lineno, anomaly.stack(f))
         if len(self.places) >= MOST_PLACES:
             self.places.clear()
         made = self.places[f.f_code, f.f_lasti] = self.location(f.f_code.co_filename, f.f_lineno)

@@ -26,24 +26,27 @@ Hook = Callable[[Tensor | None], Tensor | None]
 
 
 def backward(engine: Engine, roots: list[Tensor], grads: list[Tensor | None], *, retain_graph: bool,
-             create_graph: bool, inputs: list[Tensor] | None = None) -> None:  # fmt: skip
+             create_graph: bool, inputs: list[Tensor] | None = None, check_nan: bool = False) -> None:  # fmt: skip
     """Add the gradients of the roots to ``.grad`` of the leaves (only of ``inputs`` where given).
 
     Args:
         grads: the gradient of each root; None for ones, where the root has one element.
+        check_nan: refuse a gradient with NaN in it as soon as a node makes one.
 
     Raises:
-        RuntimeError: torch's, for roots without history, gradients that don't fit, freed or modified tensors.
+        RuntimeError: torch's, for roots without history, gradients that don't fit, freed or modified tensors. Where it
+            was raised in a node, its attribute ``node`` is the node's name.
     """
     starts = _starts(engine, roots, grads, create_graph)
     only = None
     if inputs is not None:
         only = [_input_edge(t) for t in inputs]
-    _run(engine, starts, retain_graph, create_graph, only, accumulate=True)
+    _run(engine, starts, retain_graph, create_graph, only, check_nan, accumulate=True)
 
 
 def grad(engine: Engine, outputs: list[Tensor], inputs: list[Tensor], grads: list[Tensor | None], *,
-         retain_graph: bool, create_graph: bool, allow_unused: bool) -> list[Tensor | None]:  # fmt: skip
+         retain_graph: bool, create_graph: bool, allow_unused: bool,
+         check_nan: bool = False) -> list[Tensor | None]:  # fmt: skip
     """The gradients of the outputs with respect to ``inputs``; ``.grad`` of nothing changes.
 
     Raises:
@@ -51,7 +54,7 @@ def grad(engine: Engine, outputs: list[Tensor], inputs: list[Tensor], grads: lis
     """
     starts = _starts(engine, outputs, grads, create_graph)
     edges = [_input_edge(t) for t in inputs]
-    found = _run(engine, starts, retain_graph, create_graph, edges, accumulate=False)
+    found = _run(engine, starts, retain_graph, create_graph, edges, check_nan, accumulate=False)
     results: list[Tensor | None] = []
     for i in range(len(found)):
         if found[i] is None:
@@ -154,10 +157,12 @@ _seq = attrgetter("seq")
 
 
 def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool, create_graph: bool,
-         only: list[tuple[Node, int]] | None, accumulate: bool) -> list[Any]:  # fmt: skip
+         only: list[tuple[Node, int]] | None, check_nan: bool, accumulate: bool) -> list[Any]:  # fmt: skip
     """Run the graph; the gradients that arrived at the edges ``only``, where given."""
     trace = engine.trace
     tensors = create_graph or trace is not None
+    if check_nan and trace is not None:
+        trace.refuse("it looks for NaN in backward")
     captured: dict[tuple[Node, int], Any] = {}
     captures: dict[Node, list[int]] = {}
     for n, nr in only or ():
@@ -200,27 +205,39 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
                 raise RuntimeError(engine.halt)
             grads = arrived.pop(leaf, None) or [None]
             t = leaf.variable
-            if t.hooks:
-                _hooks(engine, leaf, {0: t.hooks}, grads, tensors)
-            if captures:
-                capture(leaf, grads)
-            if accumulate:
-                leaf.run(grads, tensors)
-                if t.post_hooks:
-                    for hook in list(t.post_hooks.values()):
-                        hook(t)
+            try:
+                if t.hooks:
+                    _hooks(engine, leaf, {0: t.hooks}, grads, tensors)
+                if captures:
+                    capture(leaf, grads)
+                if accumulate:
+                    leaf.run(grads, tensors)
+                    if t.post_hooks:
+                        for hook in list(t.post_hooks.values()):
+                            hook(t)
+            except Exception as e:
+                blame(e, leaf)
+                raise
 
+    def blame(e: Exception, node: Node) -> None:
+        """Have an error say which node it was raised in, and the line that recorded it."""
+        if engine.halt is None and not hasattr(e, "node"):
+            setattr(e, "node", node.name)
+            engine.line = node.line
+
+    node: Node | None = None
     before = engine.grad_enabled, engine.phase, engine.retain_graph
     engine.grad_enabled, engine.phase, engine.retain_graph = create_graph, "backward", retain_graph
     try:
-        for node, nr, g in starts:
-            if needed is None or node in needed:
-                deliver(node, nr, g)
+        for root, nr, g in starts:
+            if needed is None or root in needed:
+                deliver(root, nr, g)
         finish([n for n in arrived if type(n) is AccumulateGrad and not waiting[n]])
         while nodes:
             if engine.halt is not None:
                 raise RuntimeError(engine.halt)
             node = nodes.pop()
+            engine.line = node.line
             grads = arrived.pop(node, None) or [None] * len(node.out_specs)
             if captures and node in captures and node not in ends:
                 capture(node, grads)  # as torch has it: hooks change what is captured only where the graph ends
@@ -230,7 +247,6 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
                 capture(node, grads)
                 continue
             made: Any = NOTHING
-            engine.line = node.line
             if grads[0] is None and not any(g is not None for g in grads):
                 pass
             elif tensors or type(node) is not OpNode:
@@ -248,6 +264,8 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
                     spent[name] = [took]
             if not retain_graph:
                 node.release()
+            if check_nan:
+                made = _without_nan(node, made, needed, tensors)
             complete = None
             for e, s, g in zip(node.edges, node.in_specs, made):  # noqa: B905  (to say so takes as long as to zip)
                 if e is None:
@@ -274,6 +292,10 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
             if complete is not None:
                 made = g = None  # so that a leaf may find that it alone has its gradient
                 finish(complete)
+    except Exception as e:
+        if node is not None:
+            blame(e, node)
+        raise
     finally:
         engine.grad_enabled, engine.phase, engine.retain_graph = before
         for name, times in spent.items():
@@ -283,6 +305,25 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
 
 NOTHING = repeat(None)
 """No gradient for any edge."""
+
+
+def _without_nan(node: Node, made: Any, needed: set[Node] | None, tensors: bool) -> list[Any]:
+    """What a node made for its edges, in their shapes and types.
+
+    Raises:
+        RuntimeError: torch's, where there is NaN in what goes on.
+    """
+    fitted: list[Any] = []
+    output = -1
+    for e, s, g in zip(node.edges, node.in_specs, made):  # noqa: B905  (where there is nothing it never ends)
+        output += type(s) is not Spec or s.dtype.differentiable  # torch has no edges for indices and masks
+        fitted.append(None)
+        if g is None or e is None or (needed is not None and e[0] not in needed):
+            continue
+        g = fitted[-1] = fit(g, s, tensors, node, e)
+        if bool(node.engine.xp.isnan(g.array if tensors else g).any()):
+            raise RuntimeError(refusals.not_a_number(node.name, output))
+    return fitted
 
 
 def expandable(shape: tuple[int, ...], to: tuple[int, ...]) -> bool:

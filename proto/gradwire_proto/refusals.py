@@ -38,6 +38,16 @@ NON_LEAF_POST_HOOKED = "post accumulate grad hooks cannot be registered on non-l
 NOT_SCALAR = "grad can be implicitly created only for scalar outputs"
 NO_GRAD_DIFFERENTIATED = "One of the differentiated Tensors does not require grad"
 
+HINT = (
+    "Hint: enable anomaly detection to find the operation that failed to compute its gradient, with "
+    "torch.autograd.set_detect_anomaly(True, check_nan=False)."
+)
+HINT_ABOVE = (
+    "Hint: the backtrace further above shows the operation that failed to compute its gradient. The variable in "
+    "question was changed in there or anywhere later. Good luck!"
+)
+"""What takes its place in anomaly mode."""
+
 
 def multi_view_written(output_nr: int, op: str) -> str:
     """``op`` is the node's name without ``Backward0``."""
@@ -54,9 +64,12 @@ def modified(dtype: DType, shape: Any, made_by: str, output_nr: int, now: int, t
     return (
         "one of the variables needed for gradient computation has been modified by an inplace operation: "
         f"[torch.{dtype.legacy}Tensor {list(shape)}]{origin} is at version {now}; expected version {then} instead. "
-        "Hint: enable anomaly detection to find the operation that failed to compute its gradient, with "
-        "torch.autograd.set_detect_anomaly(True, check_nan=False)."
+        f"{HINT}"
     )
+
+
+def not_a_number(node: str, output: int) -> str:
+    return f"Function '{node}' returned nan values in its {output}th output."
 
 
 def no_history(i: int) -> str:

@@ -109,6 +109,7 @@ def _backward(s: Session, m: pb.Backward) -> None:
             retain_graph=m.retain_graph,
             create_graph=m.create_graph,
             inputs=_tensors(s, m.inputs) or None,
+            check_nan=m.check_nan,
         )
     except Exception as e:
         _rethrow(e)
@@ -135,6 +136,7 @@ def _grad(s: Session, m: pb.Grad) -> None:
             retain_graph=m.retain_graph,
             create_graph=m.create_graph,
             allow_unused=m.allow_unused,
+            check_nan=m.check_nan,
         )
         if not m.request:
             results = [s.zeros_like(t) if g is None and i else g

@@ -374,6 +374,7 @@ class Session:
         error = describe(e)
         if isinstance(e, Poisoned):
             return error
+        error.node = getattr(e, "node", "")  # as a backward pass leaves it
         location = self.location(self.engine.line)
         if location is not None:
             error.location.CopyFrom(location)

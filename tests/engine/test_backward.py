@@ -218,3 +218,39 @@ def test_long_chain_runs_and_is_freed_without_recursion(engine):
     assert x.grad.array == 1
     del y
     assert engine.nodes <= 1
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_nan_is_looked_for_where_that_is_wanted(engine, create_graph):
+    x, y = leaf(engine, [4.0, 0.0]), leaf(engine, [1.0, 1.0])
+    options = {"create_graph": create_graph, "retain_graph": True}
+
+    def out() -> Any:
+        return engine.call("sum", x**0.5 * 0.0 * y)
+
+    (gx,) = find(engine, [out()], [x], **options)
+    assert np.isnan(gx.array).tolist() == [False, True]
+    with pytest.raises(RuntimeError, match="^Function 'PowBackward0' returned nan values in its 0th out") as caught:
+        find(engine, [out()], [x], check_nan=True, **options)
+    assert caught.value.node == "PowBackward0"
+    (gy,) = find(engine, [out()], [y], check_nan=True, **options)  # NaN is not on the way
+    assert gy.array.tolist() == [0, 0]
+    with pytest.raises(RuntimeError, match="nan values"):
+        run(engine, out(), check_nan=True, **options)
+    assert x.grad is None
+
+
+def test_errors_name_the_node_and_its_line(engine):
+    x = leaf(engine, 2.0)
+    engine.line = 7
+    y = engine.call("exp", x)
+    engine.line = 8
+    z = -y  # which keeps nothing for backward
+    engine.line = 9
+    run(engine, z)
+    with pytest.raises(RuntimeError, match="second time") as caught:
+        run(engine, z)
+    assert (caught.value.node, engine.line) == ("ExpBackward0", 7)
+    with pytest.raises(RuntimeError, match="does not require grad") as caught:
+        run(engine, leaf(engine, 1.0, False))
+    assert not hasattr(caught.value, "node")

@@ -242,6 +242,25 @@ def test_hooks_run_in_the_client(raw):
     assert info(raw)[0].unplanned == "a hook is part of it"
 
 
+def test_nan_is_looked_for_each_time(raw):
+    """d√x/dx · 0 at 0 is NaN. A plan could not look, so the program is run one by one."""
+    wanted = pb.Instruction(grad=pb.Grad(outputs=[22], inputs=[20], results=[23], check_nan=True), location=3)
+    root = calls(1, 4, 20, 21, 2, 5, 21, 22)
+    raw.send(program(pb.Instruction(require_grad=pb.RequireGrad(tensor=20, value=True)), root, wanted,
+                     arguments=[20], results=[23],
+                     templates=[template(1, "sqrt", 1), template(2, "mul", 1, 0.0)]),
+             locations=[pb.Location(id=4, file="a.py", line=40)])  # fmt: skip
+    for i, x in enumerate([4.0, 0.0, 9.0, 0.0]):
+        raw.send(put(100 + i, x), calls(FIRST, 0, 100 + i, 200 + i))
+        if x:
+            assert raw.get(200 + i) == 0
+        else:
+            e = raw.error(200 + i)
+            assert e.message == "Function 'SqrtBackward0' returned nan values in its 0th output."
+            assert (e.node, e.location.id, e.location.line) == ("SqrtBackward0", 4, 40)
+    assert info(raw)[0].unplanned == "it looks for NaN in backward"
+
+
 def test_replays_are_timed(service, raw):
     raw.send(put(1, np.ones((50, 50))), program(apply("mm", 1, 1, results=(5,)), results=[5]))
     before = replayed(service).get("mm", 0)

@@ -7,10 +7,13 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
+from gradwire import anomaly
+from gradwire.autograd.anomaly_mode import detect_anomaly, set_detect_anomaly
 from gradwire.autograd.function import Function
 from gradwire.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
 from gradwire.autograd.gradcheck import gradcheck, gradgradcheck  # a function has the name of its module, as in torch
 from gradwire.capture import here, note
+from gradwire.dispatch import place
 from gradwire.mirror import Node, Walk
 from gradwire.session import Session
 from gradwire.tensor import Tensor
@@ -71,7 +74,7 @@ def backward(tensors: Several, grad_tensors: Any = None, retain_graph: bool | No
     session = roots[0]._session
     walk = Walk([_node(t) for t in roots], session.last_write)
     keep = create_graph if retain_graph is None else retain_graph
-    must_wait = walk.must_wait or session.sync or bool(session.hooks)
+    must_wait = walk.must_wait or session.sync or bool(session.hooks) or anomaly.mode.enabled
     reached = walk.reached if only is None else {_node(t) for t in only}
     if here.capture is not None:
         leaves = reached if only is not None else [n for n in reached if n.leaf or n.retains]
@@ -79,12 +82,13 @@ def backward(tensors: Several, grad_tensors: Any = None, retain_graph: bool | No
     request = session.wire.request() if must_wait else 0
     with session.wire.lock:
         instruction = session.instruction(names=[*roots, *(g for g in grads if g is not None), *(only or ())])
-        instruction.location = _location(session)
+        instruction.location = place(session)
         m = instruction.backward
         m.tensors.extend([t._id for t in roots])
         if any(g is not None for g in grads):
             m.gradients.extend([0 if g is None else g._id for g in grads])
         m.retain_graph, m.create_graph, m.request = keep, create_graph, request
+        m.check_nan = anomaly.mode.enabled and anomaly.mode.check_nan
         if only is not None:
             m.inputs.extend([t._id for t in only])
     guess = create_graph or any(n.unsure for n in walk.reached)
@@ -150,7 +154,8 @@ def grad(outputs: Several, inputs: Several, grad_outputs: Any = None, retain_gra
     session = outs[0]._session
     walk = Walk([_node(t) for t in outs], session.last_write)
     nodes = [_node(t) for t in ins]
-    must_wait = walk.must_wait or session.sync or bool(session.hooks) or any(n not in walk.reached for n in nodes)
+    must_wait = (walk.must_wait or session.sync or bool(session.hooks) or anomaly.mode.enabled
+                 or any(n not in walk.reached for n in nodes))  # fmt: skip
     request = session.wire.request() if must_wait else 0
     keep = create_graph if retain_graph is None else retain_graph
     if here.capture is not None:
@@ -163,7 +168,7 @@ def grad(outputs: Several, inputs: Several, grad_outputs: Any = None, retain_gra
     ]
     with session.wire.lock:
         instruction = session.instruction(names=[*outs, *ins, *(g for g in grads if g is not None)])
-        instruction.location = _location(session)
+        instruction.location = place(session)
         m = instruction.grad
         m.outputs.extend([t._id for t in outs])
         m.inputs.extend([t._id for t in ins])
@@ -171,6 +176,7 @@ def grad(outputs: Several, inputs: Several, grad_outputs: Any = None, retain_gra
             m.gradients.extend([0 if g is None else g._id for g in grads])
         m.results.extend([r._id for r in results if r is not None])
         m.retain_graph, m.create_graph, m.allow_unused, m.request = keep, create_graph, unused, request
+        m.check_nan = anomaly.mode.enabled and anomaly.mode.check_nan
     session.wire.relieve()
     for r in results:
         note(r)  # type: ignore[arg-type]
@@ -256,18 +262,14 @@ def _node(t: Tensor) -> Node:
     return t._own_node()
 
 
-def _location(session: Session) -> int:
-    from gradwire.dispatch import caller
-
-    return session.wire.told.location(*caller())
-
-
 def _wait(session: Session, request: int) -> Any:
     """The server's verdict; an exception of the user's own code in a callback comes out as itself."""
     try:
         return session.wire.wait(request).done
-    except RuntimeError:
-        if session.raised is not None:
+    except Exception as e:
+        if anomaly.mode.enabled:
+            anomaly.show(session, e)
+        if isinstance(e, RuntimeError) and session.raised is not None:
             raise session.raised from None
         raise
     finally:
@@ -279,11 +281,13 @@ __all__ = [
     "Function",
     "Variable",
     "backward",
+    "detect_anomaly",
     "enable_grad",
     "grad",
     "gradcheck",
     "gradgradcheck",
     "inference_mode",
     "no_grad",
+    "set_detect_anomaly",
     "set_grad_enabled",
 ]

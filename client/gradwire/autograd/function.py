@@ -267,8 +267,7 @@ def _record(cls: type, ctx: Context, args: Sequence[Any], tensors: list[Tensor],
         ctx._specs = [o._spec for o in outputs]
         dispatch.sync_mode(session)
         session.functions[ctx._number] = ctx
-        file, line = dispatch.caller()
-        where = session.wire.told.location(file, line)
+        where = dispatch.place(session)
         instruction = session.instruction()
         instruction.location = where
         m = instruction.record_function

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from gradwire import anomaly
 from gradwire import session as sessions
 from gradwire.capture import here
 from gradwire.capture.build import Unfit, build, guard, guard_modules
@@ -118,7 +119,7 @@ class Compiled:
         return made
 
     def _describe(self, args: Any, kwargs: dict[str, Any], key: list[Any], tensors: list[Tensor]) -> Session:
-        key += mode.grad, default_dtype()
+        key += mode.grad, default_dtype(), anomaly.mode.enabled
         for v in args:
             describe(v, key, tensors)
         for name, v in kwargs.items():

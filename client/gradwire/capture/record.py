@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from gradwire import anomaly
 from gradwire.capture import here
 from gradwire.dispatch import Known, _outside, mode, ops
 from gradwire.mirror import Node
@@ -227,6 +228,8 @@ class Capture:
             return
         if (session.hooks or session.functions) and any(n.calls_back for n in reached):
             self.forbid("runs backward where hooks or custom functions are", "call it outside")
+        if anomaly.mode.enabled:
+            self.forbid("runs backward in anomaly mode", "turn that off")
         marked = set(leaves) if leaves is not None else set()
         self.marked |= marked
         self.passes.append((reached, frees, bool(marked)))

@@ -1123,10 +1123,13 @@ class Backward(_message.Message):
     CREATE_GRAPH_FIELD_NUMBER: _builtins.int
     INPUTS_FIELD_NUMBER: _builtins.int
     REQUEST_FIELD_NUMBER: _builtins.int
+    CHECK_NAN_FIELD_NUMBER: _builtins.int
     retain_graph: _builtins.bool
     create_graph: _builtins.bool
     request: _builtins.int
     """Where not 0, a Done or an Error answers."""
+    check_nan: _builtins.bool
+    """End with an error as soon as a node makes a gradient with NaN in it."""
     @_builtins.property
     def tensors(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     @_builtins.property
@@ -1146,10 +1149,11 @@ class Backward(_message.Message):
         create_graph: _builtins.bool = ...,
         inputs: _abc.Iterable[_builtins.int] | None = ...,
         request: _builtins.int = ...,
+        check_nan: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_graph", b"create_graph", "gradients", b"gradients", "inputs", b"inputs", "request", b"request", "retain_graph", b"retain_graph", "tensors", b"tensors"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["check_nan", b"check_nan", "create_graph", b"create_graph", "gradients", b"gradients", "inputs", b"inputs", "request", b"request", "retain_graph", b"retain_graph", "tensors", b"tensors"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1169,6 +1173,7 @@ class Grad(_message.Message):
     CREATE_GRAPH_FIELD_NUMBER: _builtins.int
     ALLOW_UNUSED_FIELD_NUMBER: _builtins.int
     REQUEST_FIELD_NUMBER: _builtins.int
+    CHECK_NAN_FIELD_NUMBER: _builtins.int
     retain_graph: _builtins.bool
     create_graph: _builtins.bool
     allow_unused: _builtins.bool
@@ -1176,6 +1181,8 @@ class Grad(_message.Message):
     """Where not 0, a Done answers and tells which results exist, or an Error. Where 0, all exist: those of inputs that no
     gradient reaches are zeros, where allow_unused lets them be.
     """
+    check_nan: _builtins.bool
+    """As in Backward."""
     @_builtins.property
     def outputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     @_builtins.property
@@ -1197,10 +1204,11 @@ class Grad(_message.Message):
         create_graph: _builtins.bool = ...,
         allow_unused: _builtins.bool = ...,
         request: _builtins.int = ...,
+        check_nan: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_unused", b"allow_unused", "create_graph", b"create_graph", "gradients", b"gradients", "inputs", b"inputs", "outputs", b"outputs", "request", b"request", "results", b"results", "retain_graph", b"retain_graph"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_unused", b"allow_unused", "check_nan", b"check_nan", "create_graph", b"create_graph", "gradients", b"gradients", "inputs", b"inputs", "outputs", b"outputs", "request", b"request", "results", b"results", "retain_graph", b"retain_graph"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1817,18 +1825,23 @@ class Error(_message.Message):
     OP_FIELD_NUMBER: _builtins.int
     ARGUMENTS_FIELD_NUMBER: _builtins.int
     LOCATION_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
     request: _builtins.int
     """Of the instruction that asked; 0 for one that did not."""
     type: _builtins.str
     """The Python exception PyTorch raises: "RuntimeError", "IndexError", ..."""
     message: _builtins.str
     op: _builtins.str
+    node: _builtins.str
+    """The node, as in NodeInfo."""
     @_builtins.property
     def arguments(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Of the tensor arguments, as "float32[2, 3]"."""
 
     @_builtins.property
-    def location(self) -> Global___Location: ...
+    def location(self) -> Global___Location:
+        """Of what was raised in a node of the graph: the one that caused the op."""
+
     def __init__(
         self,
         *,
@@ -1838,10 +1851,11 @@ class Error(_message.Message):
         op: _builtins.str = ...,
         arguments: _abc.Iterable[_builtins.str] | None = ...,
         location: Global___Location | None = ...,
+        node: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["location", b"location"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "location", b"location", "message", b"message", "op", b"op", "request", b"request", "type", b"type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arguments", b"arguments", "location", b"location", "message", b"message", "node", b"node", "op", b"op", "request", b"request", "type", b"type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
