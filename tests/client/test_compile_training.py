@@ -24,6 +24,12 @@ MAKERS = [
     lambda p: optim.AdamW(p, lr=0.1),
     lambda p: optim.RMSprop(p, momentum=0.2, centered=True),
     lambda p: optim.Adagrad(p, lr_decay=0.1, initial_accumulator_value=0.2),
+    lambda p: optim.Adadelta(p, weight_decay=0.1),
+    lambda p: optim.Adamax(p, lr=0.1),
+    lambda p: optim.NAdam(p, lr=0.1),
+    lambda p: optim.RAdam(p, lr=0.1, betas=(0.5, 0.8)),
+    lambda p: optim.ASGD(p, lr=0.1, t0=2, lambd=0.1),
+    lambda p: optim.Rprop(p, lr=0.1),
     lambda p: optim.Adam([{"params": p[:1], "lr": 0.2}, {"params": p[1:]}], lr=0.1),
 ]
 
@@ -132,3 +138,24 @@ def test_gradients_that_are_cleared_outside():
     for x, y in zip(a, b, strict=True):
         same(x, y)
     assert runs(f) == [6]
+
+
+class Counting(optim.Optimizer):
+    """A user's own, which keeps its number of steps in Python."""
+
+    @torch.no_grad()
+    def step(self):
+        for group in self.param_groups:
+            for p in group["params"]:
+                state = self.state[p]
+                state["step"] = state.get("step", 0) + 1
+                p.add_(p.grad, alpha=-group["lr"] / state["step"])
+
+
+def test_what_an_optimizer_counts_in_python_makes_other_programs():
+    make = lambda p: Counting(p, {"lr": 0.1})  # noqa: E731
+    a, _, f = train(make, 4, CLEARS["dropped"], True)
+    b, _, _ = train(make, 4, CLEARS["dropped"], False)
+    for x, y in zip(a, b, strict=True):
+        same(x, y)
+    assert sum(runs(f)) == 0

@@ -252,10 +252,13 @@ def has_gradient(t: Tensor) -> bool:
 
 def options(o: Optimizer) -> list[Any]:
     """The values that an optimizer's instructions are made of, to be compared."""
-    return [
+    found = [
         tuple(map(id, v)) if name == "params" else id(v) if isinstance(v, Tensor) else v
         for group in o.param_groups for name, v in group.items()
     ]  # fmt: skip
+    if not o._steps:  # a user's own, which may count in Python
+        found += [v for entry in o.state.values() for v in entry.values() if not isinstance(v, Tensor)]
+    return found
 
 
 def paused() -> contextlib.AbstractContextManager[None]:

@@ -1,8 +1,9 @@
-"""The base of all optimizers: parameter groups, their state, and one instruction a group to update it."""
+"""The base of all optimizers: parameter groups, their state, hooks, and what is saved of them."""
 
 from __future__ import annotations
 
 import copy
+import functools
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterable
@@ -10,24 +11,92 @@ from typing import Any
 
 import numpy as np
 
-from gradwire.autograd.grad_mode import enable_grad, no_grad
+from gradwire.autograd.grad_mode import no_grad
 from gradwire.capture import here
-from gradwire.capture.record import paused
 from gradwire.dispatch import ops
+from gradwire.nn.hooks import Hook, RemovableHandle, add
 from gradwire.tensor import Tensor, drop_gradients
 from gradwire.words import type_name
-from gradwire_proto import dtypes
 
 Params = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
 REQUIRED: Any = object()
+HOOKS = (
+    "_optimizer_step_pre_hooks", "_optimizer_step_post_hooks", "_optimizer_state_dict_pre_hooks",
+    "_optimizer_state_dict_post_hooks", "_optimizer_load_state_dict_pre_hooks",
+    "_optimizer_load_state_dict_post_hooks",
+)  # fmt: skip
+_before_steps: dict[int, Hook] = {}
+_after_steps: dict[int, Hook] = {}
+
+
+def register_optimizer_step_pre_hook(hook: Callable[..., Any]) -> RemovableHandle:
+    """Have ``hook(optimizer, args, kwargs)`` called before any optimizer's step; see
+    :meth:`Optimizer.register_step_pre_hook`."""
+    return add(_before_steps, Hook(hook))
+
+
+def register_optimizer_step_post_hook(hook: Callable[..., None]) -> RemovableHandle:
+    """Have ``hook(optimizer, args, kwargs)`` called after any optimizer's step."""
+    return add(_after_steps, Hook(hook))
+
+
+def check(lr: float | Tensor, betas: tuple[float, ...] = (), **options: float) -> None:
+    """Refuse what is negative; names are those of torch's errors. A rate on the server is not read."""
+    if isinstance(lr, Tensor):
+        if lr.numel() != 1:
+            raise ValueError("Tensor lr must be 1-element")
+    elif not lr >= 0:
+        raise ValueError(f"Invalid learning rate: {lr}")
+    for i, beta in enumerate(betas):
+        if not 0 <= beta < 1:
+            raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
+    for name, value in options.items():
+        if not value >= 0:
+            raise ValueError(f"Invalid {name} value: {value}")
+
+
+def _hooked(step: Callable[..., Any]) -> Callable[..., Any]:
+    """A class's ``step``, between the hooks."""
+
+    @functools.wraps(step)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        self = args[0]
+        for h in (*_before_steps.values(), *self._optimizer_step_pre_hooks.values()):
+            made = h.f(self, args, kwargs)
+            if made is not None:
+                if not (isinstance(made, tuple) and len(made) == 2):
+                    raise RuntimeError(f"{step} must return None or a tuple of (new_args, new_kwargs), but got {made}.")
+                args, kwargs = made
+        if here.capture is not None:
+            here.capture.optimizer(self)
+        result = step(*args, **kwargs)
+        for h in (*self._optimizer_step_post_hooks.values(), *_after_steps.values()):
+            h.f(self, args, kwargs)
+        return result
+
+    return run
 
 
 class Optimizer:
-    """What optimizers have in common. A subclass names its buffers and sends its update.
+    """What optimizers have in common. A subclass defines :meth:`step`.
 
     Args:
         params: tensors, pairs of name and tensor, or dicts with ``params`` and options of their own.
         defaults: options of the groups that don't give theirs.
+
+    >>> import gradwire as torch
+    >>> class Signs(torch.optim.Optimizer):
+    ...     @torch.no_grad()
+    ...     def step(self):
+    ...         for group in self.param_groups:
+    ...             for p in group["params"]:
+    ...                 p -= group["lr"] * p.grad.sign()
+    >>> w = torch.tensor([1.0, -3.0], requires_grad=True)
+    >>> optimizer = Signs([w], {"lr": 0.5})
+    >>> (w * w).sum().backward()
+    >>> optimizer.step()
+    >>> w.tolist()
+    [0.5, -2.5]
     """
 
     def __init__(self, params: Params, defaults: dict[str, Any]):
@@ -42,59 +111,30 @@ class Optimizer:
         self.param_groups: list[dict[str, Any]] = []
         self._steps: dict[int, Tensor] = {}
         """How often each parameter of a group was updated, by the group's position."""
+        for name in HOOKS:
+            setattr(self, name, {})
         groups: list[Any] = list(params)
         if not groups:
             raise ValueError("optimizer got an empty parameter list")
         for group in groups if isinstance(groups[0], dict) else [{"params": groups}]:
             self.add_param_group(group)
 
-    # ---- what a subclass says ----
-
-    def _buffers(self, group: dict[str, Any]) -> list[tuple[str, float]]:
-        """Names of the buffers that a parameter of this group has, and what they start from."""
-        raise NotImplementedError
-
-    def _update(self, params: list[Tensor], state: dict[str, list[Tensor]], steps: Tensor,
-                group: dict[str, Any]) -> None:  # fmt: skip
-        """Send the update of a group: each buffer's tensors by its name, none for a buffer that the group lacks."""
-        raise NotImplementedError
-
-    counts = True
-    """Whether torch has ``step`` in the state."""
-
-    # ---- stepping ----
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "step" in vars(cls):
+            cls.step = _hooked(vars(cls)["step"])  # type: ignore[method-assign]
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the parameters that have a gradient; ``closure`` computes the loss anew and is given back."""
-        loss = None
-        if closure is not None:
-            with enable_grad():
-                loss = closure()
-        if here.capture is not None:
-            here.capture.optimizer(self)
-        with no_grad():
-            for i, group in enumerate(self.param_groups):
-                params = group["params"]
-                names = self._buffers(group)
-                with paused():  # once, not each time
-                    self._fill(i, params, names)
-                state: dict[str, list[Tensor]] = defaultdict(list)
-                for name, _ in names:
-                    state[name] = [self.state[p][name] for p in params]
-                self._update(params, state, self._steps[i], group)
-        return loss
+        raise NotImplementedError
 
-    def _fill(self, i: int, params: list[Tensor], names: list[tuple[str, float]]) -> None:
-        """Make the state that a group's parameters don't have yet."""
-        if i not in self._steps:
-            self._steps[i] = ops.to_dtype(ops.new_full(params[0], (len(params),), 0), dtypes.int64)
-            if self.counts:
-                for j, p in enumerate(params):
-                    self.state[p]["step"] = ops.select(self._steps[i], 0, j)
-        for name, value in names:
-            for p in params:
-                if name not in self.state[p]:
-                    self.state[p][name] = ops.new_full(p, tuple(p.shape), value)
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in vars(self).items() if k not in HOOKS}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        for name in HOOKS:
+            vars(self).setdefault(name, {})
+        vars(self).update(state)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Drop the gradients, or with ``set_to_none=False`` overwrite them with zeros."""
@@ -151,30 +191,79 @@ class Optimizer:
                 stacklevel=3,
             )
         have = {id(p) for g in self.param_groups for p in g["params"]}
+        for other in self.param_groups:
+            if ("param_names" in group) != ("param_names" in other):
+                raise ValueError(
+                    "all optimizer param groups should be with/without names. cannot add param group "
+                    f"{'with' if 'param_names' in group else 'without'} names to the optimizer"
+                )
         if any(id(p) in have for p in params):
             raise ValueError("some parameters appear in more than one parameter group")
         self.param_groups.append(group)
+
+    # ---- hooks ----
+
+    def register_step_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Have ``hook(optimizer, args, kwargs)`` called before each step; it may return others of both, which take
+        their place. ``args`` starts with the optimizer."""
+        return self._hook("_optimizer_step_pre_hooks", hook)
+
+    def register_step_post_hook(self, hook: Callable[..., None]) -> RemovableHandle:
+        """Have ``hook(optimizer, args, kwargs)`` called after each step."""
+        return self._hook("_optimizer_step_post_hooks", hook)
+
+    def register_state_dict_pre_hook(self, hook: Callable[..., None], prepend: bool = False) -> RemovableHandle:
+        """Have ``hook(optimizer)`` called before :meth:`state_dict`; with ``prepend`` before earlier hooks."""
+        return self._hook("_optimizer_state_dict_pre_hooks", hook, prepend)
+
+    def register_state_dict_post_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Have ``hook(optimizer, state_dict)`` called after :meth:`state_dict`; it may return another."""
+        return self._hook("_optimizer_state_dict_post_hooks", hook, prepend)
+
+    def register_load_state_dict_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Have ``hook(optimizer, state_dict)`` called before :meth:`load_state_dict`; it may return another."""
+        return self._hook("_optimizer_load_state_dict_pre_hooks", hook, prepend)
+
+    def register_load_state_dict_post_hook(self, hook: Callable[..., None], prepend: bool = False) -> RemovableHandle:
+        """Have ``hook(optimizer)`` called after :meth:`load_state_dict`."""
+        return self._hook("_optimizer_load_state_dict_post_hooks", hook, prepend)
+
+    def _hook(self, name: str, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        return add(getattr(self, name), Hook(hook), prepend)
+
+    def _run_hooks(self, name: str, state_dict: dict[str, Any]) -> dict[str, Any]:
+        """What hooks make of a state dict."""
+        for h in list(getattr(self, name).values()):
+            made = h.f(self, state_dict)
+            state_dict = state_dict if made is None else made
+        return state_dict
 
     # ---- saving ----
 
     def state_dict(self) -> dict[str, Any]:
         """State and options, with parameters as their positions."""
+        for h in list(self._optimizer_state_dict_pre_hooks.values()):  # type: ignore[attr-defined]
+            h.f(self)
         at: dict[int, int] = {}
         for group in self.param_groups:
             for p in group["params"]:
                 at.setdefault(id(p), len(at))
-        return {
-            "state": {at[id(p)]: dict(s) for p, s in self.state.items()},
+        made = {
+            "state": {at[id(p)] if isinstance(p, Tensor) else p: s for p, s in self.state.items()},
             "param_groups": [{**{k: v for k, v in g.items() if k != "params"}, "params": [at[id(p)]
                              for p in g["params"]]} for g in self.param_groups],
         }  # fmt: skip
+        return self._run_hooks("_optimizer_state_dict_post_hooks", made)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over what :meth:`state_dict` gave; tensors may be NumPy arrays, as of another framework.
 
+        Options that it lacks are the defaults.
+
         Raises:
             ValueError: it is of other groups.
         """
+        state_dict = self._run_hooks("_optimizer_load_state_dict_pre_hooks", dict(state_dict))
         saved = state_dict["param_groups"]
         if len(saved) != len(self.param_groups):
             raise ValueError("loaded state dict has a different number of parameter groups")
@@ -182,27 +271,20 @@ class Optimizer:
             raise ValueError(
                 "loaded state dict contains a parameter group that doesn't match the size of optimizer's group"
             )
-        self.state.clear()
-        self._steps.clear()
+        whose = {}
+        for group, mine in zip(saved, self.param_groups, strict=True):
+            whose |= dict(zip(group["params"], mine["params"], strict=True))
+            options = {k: copy.deepcopy(v) for k, v in group.items() if k != "params"}
+            kept = {k: v for k, v in mine.items() if k in ("params", "param_names")}
+            mine.clear()
+            mine.update({**self.defaults, **kept, **options})
+        state: defaultdict[Any, Any] = defaultdict(dict)
         with no_grad():
-            for i, (group, mine) in enumerate(zip(saved, self.param_groups, strict=True)):
-                params = mine["params"]
-                options = {k: copy.deepcopy(v) for k, v in group.items() if k != "params"}
-                mine.clear()
-                mine.update({**options, "params": params})
-                entries = [state_dict["state"].get(j, {}) for j in group["params"]]
-                if any(entries):
-                    self._load(i, params, entries)
-
-    def _load(self, i: int, params: list[Tensor], entries: list[dict[str, Any]]) -> None:
-        self._fill(i, params, [])
-        for p, entry in zip(params, entries, strict=True):
-            for name, value in entry.items():
-                if name != "step" and value is not None:
-                    self.state[p][name] = _like(p, value)
-        # Without a count of its own, a buffer that was saved has seen a step.
-        counts = [int(e.get("step", 1 if e else 0)) for e in entries]
-        self._steps[i].copy_(_like(self._steps[i], np.array(counts)))  # type: ignore[attr-defined]
+            for i, value in state_dict["state"].items():
+                state[whose.get(i, i)] = _like(whose[i], value) if i in whose else value
+            self.__setstate__({"state": state})
+        for h in list(self._optimizer_load_state_dict_post_hooks.values()):  # type: ignore[attr-defined]
+            h.f(self)
 
     def __repr__(self) -> str:
         text = f"{type(self).__name__} ("
@@ -212,10 +294,19 @@ class Optimizer:
         return f"{text})"
 
 
-def _like(p: Tensor, value: Any) -> Tensor:
-    """A copy of a tensor or an array with the type of ``p``, in its session."""
+def _like(p: Tensor, value: Any, name: str = "") -> Any:
+    """A copy of a piece of saved state: tensors and arrays in the session of ``p``, and with its type, but for the
+    number of steps."""
+    if isinstance(value, dict):
+        return {k: _like(p, v, k) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_like(p, v) for v in value)
     if isinstance(value, Tensor):
-        return ops.to_dtype(value.detach(), p.dtype)  # type: ignore[attr-defined]
-    from gradwire import as_tensor
+        kept = value.detach().clone()  # type: ignore[attr-defined]
+    elif hasattr(value, "__array__") and not isinstance(value, np.generic):
+        from gradwire import as_tensor
 
-    return as_tensor(np.asarray(value), dtype=p.dtype)
+        kept = as_tensor(np.asarray(value))
+    else:
+        return value
+    return ops.to_dtype(kept, p.dtype) if p.dtype.is_floating_point and name != "step" else kept
