@@ -24,6 +24,7 @@ from typing import Any
 from gradwire import autograd as autograd
 from gradwire import bind as _bind
 from gradwire import nn as nn
+from gradwire import random as random
 from gradwire import types as _types
 from gradwire.autograd.anomaly_mode import is_anomaly_check_nan_enabled, is_anomaly_enabled, set_anomaly_enabled
 from gradwire.autograd.grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
@@ -31,6 +32,15 @@ from gradwire.defaults import default_dtype as get_default_dtype
 from gradwire.defaults import get_default_device, set_default_device, set_default_dtype
 from gradwire.errors import OutOfMemoryError
 from gradwire.printing import set_printoptions
+from gradwire.random import (
+    Generator,
+    default_generator,
+    get_rng_state,
+    initial_seed,
+    manual_seed,
+    seed,
+    set_rng_state,
+)  # fmt: skip
 from gradwire.session import Session, attach, connect, current
 from gradwire.tensor import Tensor
 from gradwire.types import Size, device, dtype, finfo, iinfo, layout, memory_format
@@ -60,6 +70,7 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "Compiled",
+    "Generator",
     "LinAlgError",
     "OutOfMemoryError",
     "Session",
@@ -71,6 +82,7 @@ __all__ = [
     "connect",
     "current",
     "deadline",
+    "default_generator",
     "device",
     "dtype",
     "enable_grad",
@@ -78,19 +90,25 @@ __all__ = [
     "func",
     "get_default_device",
     "get_default_dtype",
+    "get_rng_state",
     "iinfo",
     "inference_mode",
+    "initial_seed",
     "is_anomaly_check_nan_enabled",
     "is_anomaly_enabled",
     "is_grad_enabled",
     "layout",
+    "manual_seed",
     "memory_format",
     "no_grad",
     "programs",
+    "random",
+    "seed",
     "set_anomaly_enabled",
     "set_default_device",
     "set_default_dtype",
     "set_grad_enabled",
     "set_printoptions",
+    "set_rng_state",
     "vmap",
 ]

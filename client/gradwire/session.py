@@ -82,10 +82,12 @@ class Session:
             )
         nonce = shared.nonce(info.shared_memory)
         opened: pb.OpenSessionResponse | pb.Attached
+        self.seed = seed % 2**64 or 1 + secrets.randbits(63) if key is None else None
+        """That the random numbers started from; None where it takes a look at the generator's state to know."""
         if key is None:
             opened = self._call(
                 "OpenSession",
-                pb.OpenSessionRequest(protocol_version=PROTOCOL_VERSION, device=device, seed=seed, client="python",
+                pb.OpenSessionRequest(protocol_version=PROTOCOL_VERSION, device=device, seed=self.seed, client="python",
                                       shared_memory_nonce=nonce, request_id=secrets.token_bytes(16)),
                 pb.OpenSessionResponse,
                 timeout,
@@ -312,6 +314,7 @@ class Session:
 
     def manual_seed(self, seed: int) -> None:
         """Restart the session's random numbers."""
+        self.seed = None if here.capture is not None else seed % 2**64  # what is captured may do so any time
         with self.wire.lock:
             self.instruction().seed.seed = seed % 2**64
 

@@ -326,13 +326,6 @@ def log_add_exp(xp: Any, x: Any, y: Any, out: Any = None, base: float = math.e) 
     return filled(out, less)
 
 
-def generator(xp: Any, seed: int | list[int]) -> Any:
-    """A counter-based generator of random numbers (Philox: Salmon et al., SC11)."""
-    if xp is np:
-        return np.random.Generator(np.random.Philox(seed))
-    return xp.random.Generator(xp.random.Philox4x3210(seed))
-
-
 def to_device(xp: Any, host: Any) -> Any:
     """A number or a NumPy array as one of the library's; CuPy would fill a 0-d one, and with 0 for -0."""
     if xp is np or isinstance(host, xp.ndarray):

@@ -15,6 +15,7 @@ from gradwire_engine.backend import NUMPY_DTYPE
 from gradwire_engine.case import Case, Key
 from gradwire_engine.case import key as case_key
 from gradwire_engine.functional import run_kernel, spec_of_array
+from gradwire_engine.generators import generator
 from gradwire_engine.graph import CopySlices, FunctionNode, OpNode, accumulator, adopt, history, pack
 from gradwire_engine.tensor import Meter, Tensor
 from gradwire_proto import refusals
@@ -44,7 +45,7 @@ class Engine:
         self.xp = backend.library(device)
         self.device = "cuda:0" if device == "cuda" else device  # as torch's tensors say it
         self.meter = Meter(max_bytes)
-        self.rng = backend.generator(self.xp, seed)
+        self.rng = generator(self.xp, seed)
         self.grad_enabled = True
         self.recorded = 0
         """Nodes recorded so far: the creation order."""

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradwire_engine import Tensor, backward, grad
-from gradwire_engine.backend import generator, to_host
+from gradwire_engine.backend import to_host
+from gradwire_engine.generators import generator
 from gradwire_engine.graph import Node, history
 from gradwire_engine.tensor import Storage
 from gradwire_proto import refusals

@@ -6,6 +6,8 @@ import scipy.stats
 
 from gradwire_engine import Engine, grad
 from gradwire_proto import dtypes
+from gradwire_proto.catalog.random import STATE_BYTES
+from tests.devices import DEVICE
 from tests.engine.harness import case, check, rand, run
 
 N = 20000
@@ -22,6 +24,8 @@ CASES = [
     case("poisson", HALF, order=0),
     case("binomial", np.full(3, 4.0), HALF, order=0),
     case("normal", HALF, 2.0, order=0),
+    case("rng_state", DEVICE, order=0),
+    case("swap_rng_state", np.ones(STATE_BYTES[DEVICE.partition(":")[0]], "u1"), DEVICE, order=0),
     case("dropout", rand(3), 0.0, results=(0,), ref=lambda x, p: (x, np.ones(3, bool))),
     case("dropout_backward", rand(3), np.array([True, False, True]), 0.5, ref=lambda g, m, p: g * m * 2),
 ]
@@ -120,6 +124,29 @@ def test_a_generator_of_ones_own_leaves_the_sessions_alone():
     assert (engine.call("rand", (3,), F64).array == Engine(seed=1).call("rand", (3,), F64).array).all()
     x = engine.wrap(np.zeros(3))
     assert (engine.call("uniform_", x, 0.0, 2.0, (7, 1)).array == 2 * mine[0]).all()
+
+
+def test_states_of_the_generator():
+    engine = Engine(seed=2**63 + 5)
+    engine.call("rand", (3,), F32)
+    state = engine.call("rng_state", "cpu")
+    assert state.array[:8].tobytes() == (2**63 + 5).to_bytes(8, "little")
+    first = [engine.call("randint", 0, 99, (3,), dtypes.int32).array for _ in range(4)]
+    other = Engine(seed=1)
+    before = other.call("rng_state", "cpu").array
+    assert (other.call("swap_rng_state", other.wrap(state.array), "cpu").array == before).all()
+    assert (other.call("rng_state", "cpu").array == state.array).all()
+    assert all((other.call("randint", 0, 99, (3,), dtypes.int32).array == x).all() for x in first)
+
+
+def test_states_are_of_one_size():
+    engine = Engine()
+    with pytest.raises(RuntimeError, match="^Expected a generator state of size 112 but found the input RNG state"):
+        engine.call("swap_rng_state", engine.wrap(np.zeros(5, "u1")), "cpu")
+    with pytest.raises(TypeError, match="^RNG state must be a torch.ByteTensor$"):
+        engine.call("swap_rng_state", engine.wrap(np.zeros(112)), "cpu")
+    with pytest.raises(RuntimeError, match="^Expected one of cpu, cuda device type at start of device string: tpu$"):
+        engine.call("rng_state", "tpu:1")
 
 
 def test_dropout_keeps_the_mean_and_masks_the_gradient():

@@ -238,9 +238,3 @@ def cuda_is_available() -> bool:
 def cuda_device_count() -> int:
     """How many GPUs the current session has: a session is on one device."""
     return int(cuda_is_available())
-
-
-@export("manual_seed")
-def manual_seed(seed: int) -> None:
-    """Restart the current session's random numbers."""
-    sessions.current().manual_seed(int(seed))

@@ -1,69 +1,27 @@
-"""Random numbers: torch's overloads and keywords, and generators of one's own."""
+"""Random numbers: torch's overloads and keywords."""
 
 from __future__ import annotations
 
-import secrets
 from typing import Any
 
-from gradwire.capture import forbid
 from gradwire.defaults import default_dtype
 from gradwire.dispatch import finish, ops
 from gradwire.export import export
 from gradwire.functions.shape import sizes
 from gradwire.out import stored
+from gradwire.random import Generator
 from gradwire.tensor import Tensor
 from gradwire_proto import dtypes
 from gradwire_proto.dtypes import Category, DType
-
-
-@export("Generator")
-class Generator:
-    """A source of random numbers of one's own: a seed, and how many draws were made from it."""
-
-    def __init__(self, device: Any = "cpu"):
-        self.device = device
-        self._seed, self._draws = 67280421310721, 0
-
-    def manual_seed(self, seed: int) -> Generator:
-        """Start anew with a seed."""
-        self._seed, self._draws = (int(seed) + 2**63) % 2**64 - 2**63, 0
-        return self
-
-    def initial_seed(self) -> int:
-        """The seed that it started with."""
-        return self._seed
-
-    def seed(self) -> int:
-        """Start anew with a seed from the operating system, which is returned."""
-        return self.manual_seed(secrets.randbits(63))._seed
-
-    def get_state(self) -> Tensor:
-        """What :meth:`set_state` takes."""
-        state = self._seed.to_bytes(8, "little", signed=True) + self._draws.to_bytes(8, "little")
-        made: Tensor = ops.stack([ops.full((), b, dtype=dtypes.uint8) for b in state])
-        return made
-
-    def set_state(self, new_state: Tensor) -> Generator:
-        """Go on from where :meth:`get_state` was called."""
-        state = bytes(new_state.tolist())
-        self._seed = int.from_bytes(state[:8], "little", signed=True)
-        self._draws = int.from_bytes(state[8:], "little")
-        return self
-
-    def clone_state(self) -> Generator:
-        """Another generator that will give the same numbers."""
-        other = Generator(self.device)
-        other._seed, other._draws = self._seed, self._draws
-        return other
 
 
 def _from(generator: Generator | None) -> tuple[int, int] | None:
     """What the next draw takes from a generator; None for the session's own."""
     if generator is None:
         return None
-    forbid("draws from a generator of its own", "draw from the session's")
-    generator._draws += 1
-    return generator._seed, generator._draws
+    if not isinstance(generator, Generator):
+        raise TypeError(f"argument 'generator' must be torch.Generator, not {type(generator).__name__}")
+    return generator._draw()
 
 
 def _given(size: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from gradwire_engine import backend
+from gradwire_engine import generators
 from gradwire_engine.backend import NUMPY_DTYPE
 from gradwire_engine.masks import kept
 from gradwire_engine.registry import kernel
@@ -45,7 +45,7 @@ def draws(run: Callable[..., Any]) -> Callable[..., Any]:
     def chosen(xp: Any, *args: Any, rng: Any) -> Any:
         *values, own = args
         if own is not None:
-            rng = backend.generator(xp, [n % 2**64 for n in own])
+            rng = generators.generator(xp, [n % 2**64 for n in own])
         return run(xp, *values, rng=rng)
 
     return chosen
@@ -61,6 +61,16 @@ kernel("randn", draws(lambda xp, size, dtype, rng: standard_normal(xp, rng, size
 kernel("randint", draws(lambda xp, low, high, size, dtype, rng: rng.integers(low, high, tuple(size))))
 # CuPy's generator has no permutation.
 kernel("randperm", draws(lambda xp, n, dtype, rng: xp.argsort(rng.random(n))))
+
+
+kernel("rng_state", lambda xp, device, rng: generators.state(xp, rng))
+
+
+@kernel("swap_rng_state")
+def swap_rng_state(xp: Any, new_state: Any, device: str, rng: Any) -> Any:
+    before = generators.state(xp, rng)
+    generators.set_state(xp, rng, new_state)
+    return before
 
 
 @kernel("multinomial")

@@ -10,7 +10,7 @@ from typing import Any
 from gradwire_proto.catalog.activation import need_float
 from gradwire_proto.catalog.declare import Inferred, Meta, Op, check_writable, op
 from gradwire_proto.catalog.meta import pointwise
-from gradwire_proto.dtypes import Category, DType, bool_, int64
+from gradwire_proto.dtypes import Category, DType, bool_, int64, uint8
 from gradwire_proto.spec import Spec, spec
 
 C_NAMES = {
@@ -100,6 +100,29 @@ def _dropout(op: Op, input: Spec, p: float) -> tuple[Spec, Spec]:
     return spec(input.shape, input.dtype), spec(input.shape, bool_)
 
 
+STATE_BYTES = {"cpu": 8 * 14, "cuda": 8 + 64 * 32768}
+"""Of the generator, by the kind of device: its seed, and where NumPy's Philox is, or each of CuPy's, a thread one."""
+
+
+def _state(op: Op, device: str) -> Spec:
+    kind = device.partition(":")[0]
+    if kind not in STATE_BYTES:
+        raise RuntimeError(f"Expected one of cpu, cuda device type at start of device string: {kind}")
+    return spec((STATE_BYTES[kind],), uint8)
+
+
+def _swap_state(op: Op, new_state: Spec, device: str) -> Spec:
+    wanted = _state(op, device)
+    if new_state.dtype is not uint8:
+        raise TypeError("RNG state must be a torch.ByteTensor")
+    if new_state.shape != wanted.shape:
+        raise RuntimeError(
+            f"Expected a generator state of size {wanted.numel} but found the input RNG state size to be "
+            f"{new_state.numel}"
+        )
+    return wanted
+
+
 def _fill(label: str, condition: str = "", *, widest: Category = Category.FLOAT,
           narrowest: Category = Category.FLOAT) -> Meta:  # fmt: skip
     """The rule of an op that overwrites a tensor with draws.
@@ -180,6 +203,11 @@ op("dropout(Tensor input, float p) -> (Tensor output, Tensor mask)", meta=_dropo
 op("dropout_backward(Tensor grad, Tensor mask, float p) -> Tensor",
    meta=lambda op, grad, mask, p: spec(grad.shape, grad.dtype), public=False, method=False,
    doc="Gradient of dropout.")
+# Device is the session's: "cpu", "cuda" or "cuda:N". Any bytes of the right number are a state.
+op("rng_state(str device) -> Tensor", meta=_state, differentiable=False, public=False, method=False,
+   doc="The state of the session's generator, for swap_rng_state to go on from.")
+op("swap_rng_state(Tensor new_state, str device) -> Tensor", meta=_swap_state, differentiable=False, public=False,
+   method=False, doc="Gives the session's generator another state; the result is the one that it had.")
 for _signature, _meta, _doc in (
     ("uniform_(Tensor(a!) input, float from=0.0, float to=1.0)",
      _fill("check_uniform_bounds", "uniform", widest=Category.COMPLEX), "uniform numbers from a range"),
