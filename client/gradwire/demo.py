@@ -105,13 +105,14 @@ def slowest_kernels(url: str, count: int = 8) -> Table:
 
 def picture(loss: Any, names: dict[int, str]) -> str:
     """The graph behind a loss as an SVG, leaves by their names."""
-    nodes, edges, todo, seen = [], [], [loss.grad_fn], set()
+    root = loss.grad_fn
+    nodes, edges, todo, seen = [], [], [root], set()
     while todo:
         fn = todo.pop()
         if fn in seen:
             continue
         seen.add(fn)
-        label, kind = fn.name().removesuffix("0").removesuffix("Backward"), "root" if fn == loss.grad_fn else "op"
+        label, kind = fn.name().removesuffix("0").removesuffix("Backward"), "root" if fn is root else "op"
         if fn.name().endswith("AccumulateGrad"):
             leaf = fn.variable
             label, kind = f"{names.get(id(leaf), 'leaf')}\n{tuple(leaf.shape)}", "leaf"

@@ -323,7 +323,7 @@ def check_write(t: Tensor) -> None:
     if t._creation == "no_grad":
         raise RuntimeError(refusals.NO_GRAD_VIEW_WRITTEN)
     if t._creation == "multi":
-        name = t.grad_fn.name().removesuffix("Backward0")
+        name = t._made_by().removesuffix("Backward0")
         raise RuntimeError(refusals.multi_view_written(t.output_nr, name))
     if base._leaf and base._grad_flag:
         raise RuntimeError(refusals.VIEW_OF_LEAF_WRITTEN)

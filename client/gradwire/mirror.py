@@ -8,13 +8,14 @@ says so, and the client waits.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 
 class Node:
     """A recorded op, or a leaf."""
 
-    __slots__ = ("behind", "calls_back", "freed", "has_grad", "leaf", "parents", "replaced", "retains", "seq",
-                 "unsure")  # fmt: skip
+    __slots__ = ("__weakref__", "_notes", "behind", "calls_back", "freed", "has_grad", "leaf", "parents", "replaced",
+                 "retains", "seq", "unsure")  # fmt: skip
 
     def __init__(self, parents: tuple[Node, ...] = (), seq: int = 0, leaf: bool = False, unsure: bool = False):
         self.parents = parents
@@ -36,6 +37,14 @@ class Node:
         """How many hooks and custom functions of the client's sit here."""
         self.unsure = unsure
         """Made under ``create_graph``: the server alone knows what it leads to."""
+
+    def notes(self) -> dict[int, dict[Any, Any]]:
+        """What the program noted at nodes of the server's graph, by their numbers, that are found from here."""
+        try:
+            return self._notes
+        except AttributeError:  # which next to none has
+            self._notes: dict[int, dict[Any, Any]] = {}
+            return self._notes
 
     def follow(self, before: Node | None) -> None:
         """Take over the retained gradient of a tensor whose node was ``before``, until an in-place op."""

@@ -10,7 +10,7 @@ import secrets
 import threading
 import time
 import weakref
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import grpc
@@ -109,7 +109,14 @@ class Session:
         """The user's exception that ended a callback: it is raised again where backward was called."""
         self.answers: list[Tensor | None] = []
         """What callbacks returned, kept until the backward pass that asked is over."""
-        self.hooks: dict[int, Callable[..., Tensor | None]] = {}
+        self.hooks: dict[int, Callable[..., Sequence[Tensor | None]]] = {}
+        """Those that are not removed, and not gone with their graph, by number."""
+        self.stray_hooks: set[int] = set()
+        """Those of them of which the mirror can't tell where they are."""
+        self.nodes: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+        """The graph's nodes that the program looks at, by the server's numbers."""
+        self.passes: list[int] = []
+        """The backward passes that call back, the innermost last, by the server's numbers."""
         self.leaves: weakref.WeakValueDictionary[int, Tensor] = weakref.WeakValueDictionary()
         """The leaves that require grad, by id."""
         self.last_write = 0
@@ -118,7 +125,7 @@ class Session:
         self._dead: collections.deque[int] = collections.deque()
         self._dead_bytes = 0
         self.wire = (SyncWire if sync else Wire)(
-            self._channel, self._metadata, key, self._call_back, self._drop_function, reconnect, deadline, takeover
+            self._channel, self._metadata, key, self._call_back, self._dropped, reconnect, deadline, takeover
         )
         if takeover:
             opened = self.wire.attached
@@ -325,8 +332,11 @@ class Session:
 
         return answer(self, m)
 
-    def _drop_function(self, function: int) -> None:
-        self.functions.pop(function, None)
+    def _dropped(self, number: int) -> None:
+        """A function or a hook is gone with the graph that it was part of."""
+        self.functions.pop(number, None)
+        self.hooks.pop(number, None)
+        self.stray_hooks.discard(number)
 
     # ---- life ----
 

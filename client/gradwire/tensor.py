@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import warnings
-import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +25,8 @@ from gradwire_proto.dtypes import DType
 from gradwire_proto.spec import Spec, spec
 
 if TYPE_CHECKING:
-    from gradwire.autograd.graph import GradFn
+    from gradwire.autograd.graph import Node as GradFn
+    from gradwire.autograd.hooks import RemovableHandle
     from gradwire.session import Session
 
 NONLEAF_GRAD = (
@@ -259,7 +259,7 @@ class Tensor:
         # A flag that only the server knows is asked for together with the history.
         from gradwire.dispatch import ops
 
-        fn = self.grad_fn if not self.is_leaf else None
+        fn = self._made_by()
         shown: Any = self
         for dim, n in printing.edges(self._spec.shape).items():  # of a big tensor only the edges come over
             shown = shown.detach()
@@ -267,7 +267,7 @@ class Tensor:
             shown = shown.new_zeros(0) if not n else ops.cat(ends, dim)
         return printing.tensor_str(
             shown._values(), self.dtype, shape=self._spec.shape, requires_grad=self.requires_grad,
-            grad_fn=fn.name() if fn else None, device=self._session.device, default_dtype=default_dtype(),
+            grad_fn=fn or None, device=self._session.device, default_dtype=default_dtype(),
         )  # fmt: skip
 
     def __format__(self, form: str) -> str:
@@ -369,15 +369,26 @@ class Tensor:
 
     @property
     def output_nr(self) -> int:
-        return 0
+        """Which of its node's outputs it is."""
+        forbid("looks at the graph", "look at it outside")
+        return 0 if self.is_leaf else int(self._history(0).output)
 
-    def _history(self, max_nodes: int) -> Any:
+    def _history(self, max_nodes: int, edge: int = 0) -> Any:
+        """What the server tells of how the tensor came to be; ``edge``: the id for where its gradient goes."""
         session = self._session
         request = session.wire.request()
         with session.wire.lock:
             m = session.instruction().inspect
-            m.tensor, m.request, m.max_nodes = self._id, request, max_nodes
+            m.tensor, m.request, m.max_nodes, m.edge = self._id, request, max_nodes, edge
         return session.wire.wait(request).history
+
+    def _made_by(self) -> str:
+        """The name of the node that made it, "" for a leaf."""
+        if self.is_leaf:
+            return ""
+        forbid("looks at the graph", "look at it outside")
+        nodes = self._history(1).nodes
+        return nodes[0].name if nodes and not nodes[0].name.endswith("AccumulateGrad") else ""
 
     @property
     def grad_fn(self) -> GradFn | None:
@@ -481,7 +492,9 @@ class Tensor:
         """Have ``hook`` see, and perhaps replace, each gradient that arrives at this tensor."""
         if not self.requires_grad:
             raise RuntimeError(refusals.NO_GRAD_HOOKED)
-        return RemovableHandle(self, hook, False)
+        from gradwire.autograd.hooks import on_gradient
+
+        return on_gradient(self, hook)
 
     def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], None]) -> RemovableHandle:
         """Have ``hook`` called with this leaf after its ``.grad`` was added to."""
@@ -489,7 +502,9 @@ class Tensor:
             raise RuntimeError(refusals.NO_GRAD_HOOKED)
         if not self.is_leaf:
             raise RuntimeError(refusals.NON_LEAF_POST_HOOKED)
-        return RemovableHandle(self, hook, True)
+        from gradwire.autograd.hooks import after_accumulation
+
+        return after_accumulation(self, hook)
 
     def share_memory_(self) -> Tensor:
         return self
@@ -531,48 +546,6 @@ def restore(session: Session, kept: Iterable[Any]) -> None:
                 own = t._own_node()
                 own.has_grad, own.retains = True, not k.leaf
         session.tensors[k.name] = t
-
-
-class RemovableHandle:
-    """What registering a hook returns; ``remove()`` takes the hook away. Also a context manager that does."""
-
-    def __init__(self, t: Tensor, hook: Callable[[Tensor], Any], post: bool):
-        forbid("registers a hook", "register it outside and compile with fullgraph=False")
-        session = t._session
-        self._session = session
-        me = weakref.ref(t)
-
-        def run(g: Tensor) -> Any:
-            if not post:
-                return hook(g)
-            leaf = me()
-            if leaf is not None:
-                leaf._own_node().has_grad = True
-                hook(leaf)
-            return None
-
-        run.__name__ = getattr(hook, "__name__", type(hook).__name__)
-        node = t._own_node()
-        node.calls_back += 1
-        self._leaf = node if node.leaf else None  # any other would keep the graph behind it
-        with session.wire.lock:
-            self.id = session.new_id()
-            session.hooks[self.id] = run
-            m = session.instruction().add_hook
-            m.tensor, m.hook, m.post_accumulate = t._id, self.id, post
-
-    def remove(self) -> None:
-        if self._session.hooks.pop(self.id, None) is not None and not self._session.closed:
-            if self._leaf is not None:
-                self._leaf.calls_back -= 1
-            with self._session.wire.lock:
-                self._session.instruction().remove_hook.hook = self.id
-
-    def __enter__(self) -> RemovableHandle:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.remove()
 
 
 _PLAIN = {"bfloat16": "float32"}

@@ -404,7 +404,7 @@ class Wire:
                     self._received, self.grad_mode = reply.seq, reply.callback.create_graph
             else:
                 self._received = reply.seq
-        for function in reply.dropped_functions:
+        for function in reply.dropped:
             self._dropped(function)
         if kind is None or kind == "attached":
             return

@@ -17,7 +17,7 @@ import numpy as np
 from gradwire_engine import functional as F
 from gradwire_engine.backend import DTYPE, NUMPY_DTYPE
 from gradwire_engine.engine import Engine
-from gradwire_engine.graph import AccumulateGrad, Node, OpNode, history, own
+from gradwire_engine.graph import AFTER, BEFORE, AccumulateGrad, Node, OpNode, history, own, shown
 from gradwire_engine.tensor import Tensor
 from gradwire_proto import refusals
 from gradwire_proto.spec import Spec
@@ -107,9 +107,10 @@ def _starts(engine: Engine, roots: list[Tensor], grads: list[Tensor | None],
     return starts
 
 
-def _order(starts: list[Node], targets: set[Node] | None) -> tuple[list[Node], dict[Node, int], set[Node] | None,
-                                                                   set[Node]]:  # fmt: skip
-    """What there is to run: the nodes, latest last, apart from the leaves; how many gradients each leaf waits for.
+def _order(starts: list[Node], targets: set[Node] | None) -> tuple[list[Node], dict[Node, int], set[Node],
+                                                                   set[Node] | None, set[Node]]:  # fmt: skip
+    """What there is to run: the nodes, latest last, apart from the leaves; how many gradients each leaf waits for; and
+    the nodes again as a set.
 
     A node is recorded after those to which its edges lead, so that the order in which they were recorded, backwards,
     is one in which every gradient has arrived when it is wanted: there is nothing to count, but for the leaves, which
@@ -137,7 +138,7 @@ def _order(starts: list[Node], targets: set[Node] | None) -> tuple[list[Node], d
                     stack.append(n)
     nodes.sort(key=_seq)
     if targets is None:
-        return nodes, waiting, None, set()
+        return nodes, waiting, seen, None, set()
     needed, ends = set(targets), set(targets)
     leading = []
     for node in nodes:
@@ -150,7 +151,7 @@ def _order(starts: list[Node], targets: set[Node] | None) -> tuple[list[Node], d
         else:
             if node in needed:
                 leading.append(node)
-    return leading, waiting, needed, ends
+    return leading, waiting, seen, needed, ends
 
 
 _seq = attrgetter("seq")
@@ -167,7 +168,9 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
     captures: dict[Node, list[int]] = {}
     for n, nr in only or ():
         captures.setdefault(n, []).append(nr)
-    nodes, waiting, needed, ends = _order([s[0] for s in starts], None if only is None else set(captures))
+    nodes, waiting, seen, needed, ends = _order([s[0] for s in starts], None if only is None else set(captures))
+    if accumulate:
+        captures, ends = {}, set()  # what backward is to fill runs like all else, as torch has it
     arrived: dict[Node, list[Any]] = {}
     """The gradients of each node's outputs so far."""
     owned: set[tuple[Node, int]] = set()
@@ -211,10 +214,16 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
                 if captures:
                     capture(leaf, grads)
                 if accumulate:
+                    around = leaf.hooks or {}
+                    if BEFORE in around:
+                        grads = _around(engine, around[BEFORE], grads, [], tensors)
+                    given = list(grads) if AFTER in around else None  # else the leaf may be alone with its gradient
                     leaf.run(grads, tensors)
                     if t.post_hooks:
                         for hook in list(t.post_hooks.values()):
                             hook(t)
+                    if given is not None:
+                        _around(engine, around[AFTER], [], given, tensors)
             except Exception as e:
                 blame(e, leaf)
                 raise
@@ -228,6 +237,8 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
     node: Node | None = None
     before = engine.grad_enabled, engine.phase, engine.retain_graph
     engine.grad_enabled, engine.phase, engine.retain_graph = create_graph, "backward", retain_graph
+    engine.passes += 1
+    engine.passing.append((engine.passes, (seen, waiting) if needed is None else (needed,)))
     try:
         for root, nr, g in starts:
             if needed is None or root in needed:
@@ -241,11 +252,14 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
             grads = arrived.pop(node, None) or [None] * len(node.out_specs)
             if captures and node in captures and node not in ends:
                 capture(node, grads)  # as torch has it: hooks change what is captured only where the graph ends
-            if node.hooks or node.retained:
-                _hooks(engine, node, node.hooks or {}, grads, tensors)
+            hooks = node.hooks
+            if hooks or node.retained:
+                _hooks(engine, node, hooks or {}, grads, tensors)
             if captures and node in ends:
                 capture(node, grads)
                 continue
+            if hooks and BEFORE in hooks:
+                grads = _around(engine, hooks[BEFORE], grads, [], tensors)
             made: Any = NOTHING
             if grads[0] is None and not any(g is not None for g in grads):
                 pass
@@ -262,6 +276,13 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
                     spent[name].append(took)
                 else:
                     spent[name] = [took]
+            hooks = node.hooks  # running it may have added one
+            if hooks and AFTER in hooks:
+                made = [None] * len(node.edges) if made is NOTHING else list(made)
+                at = shown(node)
+                given = _around(engine, hooks[AFTER], [made[i] for i in at], grads, tensors)
+                for i, g in zip(at, given, strict=True):
+                    made[i] = g
             if not retain_graph:
                 node.release()
             if check_nan:
@@ -297,10 +318,16 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
             blame(e, node)
         raise
     finally:
+        engine.passing.pop()
         engine.grad_enabled, engine.phase, engine.retain_graph = before
         for name, times in spent.items():
             engine.timer(name, "backward").extend(times)
     return [captured.get(edge) for edge in only or ()]
+
+
+def will_run(engine: Engine, node: Node) -> bool:
+    """Whether the backward pass under way, the innermost, comes by a node."""
+    return bool(engine.passing) and any(node in several for several in engine.passing[-1][1])
 
 
 NOTHING = repeat(None)
@@ -365,7 +392,7 @@ def _hooks(engine: Engine, node: Node, hooks: dict[int, dict[int, Hook]], grads:
            tensors: bool) -> None:  # fmt: skip
     """Run the hooks of the tensors whose gradients these are, then keep what is to be retained."""
     for nr, several in hooks.items():
-        for hook in list(several.values()):
+        for hook in list(several.values()) if nr >= 0 else ():
             g = grads[nr]
             t = g if g is None or tensors else engine.keep(g)
             new = hook(t)
@@ -378,3 +405,17 @@ def _hooks(engine: Engine, node: Node, hooks: dict[int, dict[int, Hook]], grads:
         if t is not None and grads[nr] is not None:
             g = grads[nr] if tensors else engine.keep(grads[nr])
             t.grad = g if t.grad is None else t.grad + g
+
+
+def _around(engine: Engine, hooks: dict[int, Callable[..., Any]], grads: list[Any], others: list[Any],
+            tensors: bool) -> list[Any]:  # fmt: skip
+    """Run a node's own hooks on ``grads``, which they may replace; ``others`` they see as well."""
+
+    def lent(g: Any) -> Any:
+        return g if g is None or tensors else engine.keep(g)
+
+    for hook in list(hooks.values()):
+        new = hook([*map(lent, grads), *map(lent, others)], len(grads))
+        if new:
+            grads = [t if t is None or tensors else t.array for t in new]
+    return grads

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,8 @@ from gradwire_engine.case import Case, Key
 from gradwire_engine.case import key as case_key
 from gradwire_engine.functional import run_kernel, spec_of_array
 from gradwire_engine.generators import generator
-from gradwire_engine.graph import CopySlices, FunctionNode, OpNode, accumulator, adopt, history, pack
-from gradwire_engine.tensor import Meter, Tensor
+from gradwire_engine.graph import CopySlices, FunctionNode, Node, OpNode, accumulator, adopt, history, pack
+from gradwire_engine.tensor import Meter, Storage, Tensor
 from gradwire_proto import refusals
 from gradwire_proto.catalog import CATALOG
 from gradwire_proto.catalog.declare import Op
@@ -55,6 +55,12 @@ class Engine:
         """The client's location of the instruction being executed."""
         self.retain_graph = False
         """Whether the backward pass under way keeps what was saved."""
+        self.passes = 0
+        """Backward passes begun so far."""
+        self.passing: list[tuple[int, tuple[Container[Node], ...]]] = []
+        """Of those under way, the innermost last: which one it is, and where the nodes are that it runs."""
+        self.node_hooks: weakref.WeakSet[Callable[..., Any]] = weakref.WeakSet()
+        """The hooks that nodes have of their own."""
         self.phase = "forward"
         self.halt: str | None = None
         """Why a backward pass is to end before its next node; set from any thread."""
@@ -422,6 +428,21 @@ class Engine:
         table = node.hooks.setdefault(nr, {})
         table[hook] = run
         return table
+
+    def add_node_hook(self, node: Node, place: int, hook: int, run: Callable[..., Any]) -> None:
+        """Have ``run`` called BEFORE or AFTER a node runs.
+
+        It is given gradients, and how many of them it may replace: the first ones.
+        """
+        node.hooks = node.hooks or {}
+        node.hooks.setdefault(place, {})[hook] = run
+        self.node_hooks.add(run)
+
+    def edge(self, node: Node, nr: int) -> Tensor:
+        """Output ``nr`` of a node as a tensor: with its history and shape, and without numbers of its own."""
+        s = node.out_specs[nr]
+        array = self.xp.broadcast_to(self.xp.zeros((), NUMPY_DTYPE[s.dtype]), s.shape)
+        return Tensor(self, array, s, Storage(self.meter, 0), True, node, nr)
 
     def add_post_hook(self, t: Tensor, hook: int, run: Callable[[Tensor | None], Tensor | None]) -> None:
         """Have ``run`` called with leaf ``t`` after its ``.grad`` was added to."""

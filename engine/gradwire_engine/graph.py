@@ -6,13 +6,13 @@ A node points at the nodes of its inputs, never at its own results, so that drop
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from sys import getrefcount
 from typing import TYPE_CHECKING, Any
 
 from gradwire_engine import functional as F
 from gradwire_engine.backend import NUMPY_DTYPE
-from gradwire_engine.registry import Plan
+from gradwire_engine.registry import RULES, Plan
 from gradwire_engine.tensor import Tensor
 from gradwire_proto import refusals
 from gradwire_proto.catalog.declare import Op
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from gradwire_engine.engine import Engine
 
 Edge = tuple["Node", int] | None
+BEFORE, AFTER = -1, -2
+"""Where a node's own hooks are in its table of hooks, beside those of its outputs."""
 
 
 class Node:
@@ -42,8 +44,8 @@ class Node:
         self.seq = engine.recorded
         self.line = engine.line
         """Where the client called the op: an interned location, 0 if unknown."""
-        self.hooks: dict[int, dict[int, Callable[[Tensor | None], Tensor | None]]] | None = None
-        """Tensor hooks by output number."""
+        self.hooks: dict[int, dict[int, Callable[..., Any]]] | None = None
+        """Tensor hooks by output number, the node's own under BEFORE and AFTER."""
         self.retained: dict[int, Any] | None = None
         """Weak references to the tensors that retain their gradient, by output number."""
         self.alive = engine.alive
@@ -292,6 +294,24 @@ def _unpack(s: Any, tensors: bool) -> Any:
 def _modified(spec: Spec, name: str, nr: int, now: int, then: int) -> RuntimeError:
     made_by = name.removesuffix("Backward0").removesuffix("Backward1")
     return RuntimeError(refusals.modified(spec.dtype, spec.shape, made_by, nr, now, then))
+
+
+WRAPPING = frozenset({"add", "sub", "mul", "div", "where"})
+"""Ops of which torch makes a tensor of a number beside a tensor, so that it has an edge, if one that leads nowhere."""
+
+
+def shown(node: Node) -> Sequence[int]:
+    """Which edges of a node torch's node has, too: not those of arguments that have no derivative."""
+    if type(node) is not OpNode:
+        return range(len(node.edges))
+    targets = {i for f in RULES[node.op.name].formulas for i in f.targets}
+    found: list[int] = []
+    for i, (p, (start, end)) in enumerate(zip(node.op.params, node.spans, strict=True)):
+        if i in targets and not (
+            p.kind == "Tensor|Scalar" and type(node.in_specs[start]) is not Spec and node.op.name not in WRAPPING
+        ):
+            found += range(start, end)
+    return found
 
 
 class CopySlices(Node):

@@ -173,7 +173,7 @@ class Trace:
         self.gradient_tensors = [t.grad for t in given]
         self.before = [(t.storage.version, t.grad, t.grad.storage.version if t.grad is not None else 0, t.grad_fn)
                        for t in given]  # fmt: skip
-        if any(t.hooks or t.post_hooks for t in given):
+        if engine.node_hooks or any(t.hooks or t.post_hooks for t in given):
             self.refuse("a hook is part of it")
         engine.trace = self
 

@@ -10,13 +10,12 @@ import numpy as np
 from gradwire_engine import Tensor, backward, grad
 from gradwire_engine.backend import to_host
 from gradwire_engine.generators import generator
-from gradwire_engine.graph import Node, history
 from gradwire_engine.tensor import Storage
 from gradwire_proto import refusals
 from gradwire_proto.codec import dtype_of
 from gradwire_proto.spec import spec
 from gradwire_proto.v1 import gradwire_pb2 as pb
-from gradwire_server import ops, programs
+from gradwire_server import hooks, nodes, ops, programs
 from gradwire_server.errors import SessionEnded
 
 if TYPE_CHECKING:
@@ -213,32 +212,6 @@ def _get_gradient(s: Session, m: pb.GetGradient) -> None:
         s.reply(done=pb.Done(request=m.request, defined=[g is not None]))
 
 
-def _add_hook(s: Session, m: pb.AddHook) -> None:
-    if m.hook in s.hooks:
-        raise ValueError(f"hook {m.hook} is already there")
-    if len(s.hooks) >= s.limits.max_hooks:
-        raise MemoryError(f"the session has a limit of {s.limits.max_hooks} hooks")
-    hook = m.hook
-
-    def run(t: Tensor | None) -> Tensor | None:
-        results = s.call_back([t], s.engine.grad_enabled, hook=hook)
-        return results[0] if results else None
-
-    t = s.tensor(m.tensor)
-    if m.post_accumulate:
-        s.engine.add_post_hook(t, hook, run)
-        table = t.post_hooks
-    else:
-        table = s.engine.add_hook(t, hook, run)
-    s.hooks[hook] = lambda: (table or {}).pop(hook, None) and None
-
-
-def _remove_hook(s: Session, m: pb.RemoveHook) -> None:
-    remove = s.hooks.pop(m.hook, None)
-    if remove is not None:
-        remove()
-
-
 def _record_function(s: Session, m: pb.RecordFunction) -> None:
     try:
         outputs = _tensors(s, m.outputs)
@@ -271,31 +244,6 @@ def _saved_result(s: Session, m: pb.SavedResult) -> None:
         s.poison([m.result], s.explain(e))
 
 
-def _inspect(s: Session, m: pb.Inspect) -> None:
-    try:
-        t = s.tensor(m.tensor)
-        edge = history(t)
-        answer = pb.History(request=m.request, requires_grad=t.requires_grad, version=t.storage.version)
-        if edge is not None:
-            todo: list[Node] = [edge[0]]
-            seen = {edge[0]}
-            for node in todo:
-                if len(answer.nodes) >= min(m.max_nodes, 10_000):
-                    break
-                info = answer.nodes.add(id=node.seq, name=node.name, variable=s.variable_id(node))
-                for e in node.edges:
-                    if e is None:
-                        info.edges.add()
-                        continue
-                    info.edges.add(node=e[0].seq, output=e[1])
-                    if e[0] not in seen:
-                        seen.add(e[0])
-                        todo.append(e[0])
-        s.reply(history=answer)
-    except Exception as e:
-        s.fail(e, m.request)
-
-
 def _seed(s: Session, m: pb.Seed) -> None:
     if s.engine.trace is not None:
         s.engine.trace.refuse("it restarts the random numbers")
@@ -319,8 +267,8 @@ def _keep(s: Session, m: pb.Keep) -> None:
     for i in list(s.templates):
         programs.drop(s, i)
     s.kept = dict(m.tensors)
-    for hook in list(s.hooks):
-        _remove_hook(s, pb.RemoveHook(hook=hook))
+    for hook in list(s.hooks.values()):
+        hook.remove()
 
 
 TABLE: dict[str, Callable[[Session, Any], None]] = {
@@ -337,11 +285,13 @@ TABLE: dict[str, Callable[[Session, Any], None]] = {
     "require_grad": _require_grad,
     "set_gradient": _set_gradient,
     "get_gradient": _get_gradient,
-    "add_hook": _add_hook,
-    "remove_hook": _remove_hook,
+    "add_hook": hooks.add,
+    "remove_hook": hooks.remove,
+    "will_run": hooks.will_run,
     "record_function": _record_function,
     "saved_result": _saved_result,
-    "inspect": _inspect,
+    "inspect": nodes.inspect,
+    "edge": nodes.edge,
     "seed": _seed,
     "detach": _detach,
     "set_data": _set_data,

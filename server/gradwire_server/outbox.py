@@ -46,7 +46,7 @@ class Outbox:
 
         Waits where the client does not read, until it does or the stream is cut. Replies are put by one thread only.
         """
-        keep = reply.WhichOneof("kind") is not None or len(reply.dropped_functions) > 0
+        keep = reply.WhichOneof("kind") is not None or len(reply.dropped) > 0
         with self._lock:
             if reply.acknowledged:
                 self._acknowledged = reply.acknowledged

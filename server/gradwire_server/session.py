@@ -29,6 +29,7 @@ from gradwire_proto.v1 import gradwire_pb2 as pb
 from gradwire_server import instructions
 from gradwire_server.brake import Brake
 from gradwire_server.errors import Displaced, Poison, Poisoned, SessionEnded, describe, refusal
+from gradwire_server.hooks import Hook
 from gradwire_server.limits import Limits
 from gradwire_server.ops import SERVER_IDS, Template, learn, unknown_id
 from gradwire_server.outbox import Outbox
@@ -57,7 +58,7 @@ class Session:
         self.engine = Engine(device, limits.max_bytes, seed or secrets.randbits(63))
         self.device = self.engine.device
         self.engine.call_function = self._call_function
-        self.engine.function_dropped = self._function_dropped
+        self.engine.function_dropped = self.dropped
         self.tensors: dict[int, Tensor | Poison] = {}
         """By id: those of the program that is run instruction by instruction, while one is."""
         self.client_tensors = self.tensors
@@ -70,8 +71,9 @@ class Session:
         """What the next client is to get, by name."""
         self.frames_run = self.instructions_run = self.received_bytes = 0
         """Since the owner last counted them."""
-        self.hooks: dict[int, Callable[[], None]] = {}
-        """How to remove each hook."""
+        self.hooks: weakref.WeakValueDictionary[int, Hook] = weakref.WeakValueDictionary()
+        self.nodes: weakref.WeakValueDictionary[int, Node] = weakref.WeakValueDictionary()
+        """What History told of, by the numbers that it gave."""
         self.functions: weakref.WeakValueDictionary[int, FunctionNode] = weakref.WeakValueDictionary()
         self.transfers = Transfers(self.engine.meter, limits.max_transfers)
         self.segments: Segments | None = None
@@ -314,7 +316,7 @@ class Session:
             held[-1].acknowledged = acknowledged
         if self._dropped and held:
             dropped, self._dropped = self._dropped, []
-            held[-1].dropped_functions.extend(dropped)
+            held[-1].dropped.extend(dropped)
         for reply in held:
             self.outbox.put(reply)
 
@@ -522,7 +524,8 @@ class Session:
         specs = [pb.TensorSpec() if g is None else pb.TensorSpec(dtype=g.dtype.number, shape=g.shape)
                  for g in gradients]  # fmt: skip
         self.reply(callback=pb.Callback(id=me, gradients=ids, specs=specs, create_graph=create_graph,
-                                        retain_graph=self.engine.retain_graph, **kind))  # fmt: skip
+                                        retain_graph=self.engine.retain_graph,
+                                        backward=self.engine.passing[-1][0], **kind))  # fmt: skip
         self.flush()
         engine = self.engine
         mode, phase, line = engine.grad_enabled, engine.phase, engine.line
@@ -554,8 +557,9 @@ class Session:
                        create_graph: bool) -> list[Tensor | None]:  # fmt: skip
         return self.call_back(grads, create_graph, function=node.function)
 
-    def _function_dropped(self, function: int) -> None:
-        self._dropped.append(function)
+    def dropped(self, number: int) -> None:
+        """A function or a hook is gone: the client is told with the next reply."""
+        self._dropped.append(number)
 
     def node_of_function(self, function: int) -> FunctionNode:
         node = self.functions.get(function)
@@ -563,9 +567,3 @@ class Session:
             raise ValueError(f"function {function} is not part of a graph")
         return node
 
-    def variable_id(self, node: Node) -> int:
-        """The id of an AccumulateGrad's leaf, 0 where the client holds none."""
-        variable = getattr(node, "variable", None)
-        if variable is None:
-            return 0
-        return next((i for i, t in self.tensors.items() if t is variable), 0)

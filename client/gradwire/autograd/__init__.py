@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gradwire import anomaly
+from gradwire.autograd import graph
 from gradwire.autograd.anomaly_mode import detect_anomaly, set_detect_anomaly
 from gradwire.autograd.function import Function
 from gradwire.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
@@ -35,7 +36,7 @@ NOT_ONLY_INPUTS = (
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("forward_ad", "functional", "graph"):
+    if name in ("forward_ad", "functional"):
         return importlib.import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
@@ -56,7 +57,7 @@ def backward(tensors: Several, grad_tensors: Any = None, retain_graph: bool | No
                 "use `grad_tensors`."
             )
         grad_tensors = grad_variables
-    roots = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    roots = _several(tensors)
     if not roots:
         return
     grads = _gradients(roots, grad_tensors)
@@ -65,12 +66,14 @@ def backward(tensors: Several, grad_tensors: Any = None, retain_graph: bool | No
         warnings.warn(CYCLE, UserWarning, stacklevel=3)
     only = None
     if inputs is not None:
-        only = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-        if not only:
+        given = [inputs] if _is_one(inputs) else list(inputs)
+        if not given:
             raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
-        _check_inputs(only)
-        for t in only:
-            t.retain_grad()
+        _check_inputs(given)
+        for t in given:
+            if isinstance(t, Tensor):  # an edge has no place for a gradient
+                t.retain_grad()
+        only = _several(given)
     session = roots[0]._session
     walk = Walk([_node(t) for t in roots], session.last_write)
     keep = create_graph if retain_graph is None else retain_graph
@@ -92,7 +95,8 @@ def backward(tensors: Several, grad_tensors: Any = None, retain_graph: bool | No
         if only is not None:
             m.inputs.extend([t._id for t in only])
     guess = create_graph or any(n.unsure for n in walk.reached)
-    certain = not any(n.calls_back for n in walk.reached)  # code of the client's may stop a gradient
+    # Code of the client's may stop a gradient.
+    certain = not session.stray_hooks and not any(n.calls_back for n in walk.reached)
     behind = tuple(walk.reached) if create_graph else ()
     for node in reached:
         if node.leaf or node.retains:
@@ -130,8 +134,7 @@ def grad(outputs: Several, inputs: Several, grad_outputs: Any = None, retain_gra
     """
     if not only_inputs:
         warnings.warn(NOT_ONLY_INPUTS, FutureWarning, stacklevel=2)
-    outs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    ins = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    outs, ins = _several(outputs), _several(inputs)
     if not ins:
         raise RuntimeError("`inputs` argument to `grad()` cannot be empty.")
     if materialize_grads and allow_unused is False:
@@ -251,9 +254,18 @@ def _check(roots: list[Tensor], grads: list[Tensor | None]) -> None:
             raise RuntimeError(refusals.no_history(i))
 
 
-def _check_inputs(inputs: list[Tensor]) -> None:
+def _is_one(value: Any) -> bool:
+    return isinstance(value, (Tensor, graph.GradientEdge))
+
+
+def _several(value: Any) -> list[Any]:
+    """One or several tensors or gradient edges as a list of tensors."""
+    return [graph.tensor_of(v) for v in ([value] if _is_one(value) else value)]
+
+
+def _check_inputs(inputs: list[Any]) -> None:
     for t in inputs:
-        if not isinstance(t, Tensor):
+        if not _is_one(t):
             raise RuntimeError(f"all inputs have to be Tensors or GradientEdges, but got {type(t).__name__}")
 
 

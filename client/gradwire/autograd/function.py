@@ -272,7 +272,7 @@ def _record(cls: type, ctx: Context, args: Sequence[Any], tensors: list[Tensor],
         instruction.location = where
         m = instruction.record_function
         m.name, m.function = f"{cls.__name__}Backward", ctx._number
-        m.inputs.extend([a._id if isinstance(a, Tensor) else 0 for a in args])
+        m.inputs.extend([t._id for t in tensors])
         m.outputs.extend([o._id for o in outputs])
         m.results.extend([r._id for r in results])
         m.non_differentiable.extend(skip)
@@ -299,39 +299,25 @@ def answer(session: Session, m: pb.Callback) -> pb.Answer:
                    Node(unsure=True) if unsure else None)
         )  # fmt: skip
     before, dispatch.mode.grad = dispatch.mode.grad, m.create_graph
+    session.passes.append(m.backward)
     reply = pb.Answer(callback=m.id)
     made: Sequence[Tensor | None] = ()
     try:
-        made = _hook(session, m.hook, grads[0]) if kind == "hook" else _function(session, m, grads)
+        if kind == "hook":
+            hook = session.hooks.get(m.hook)
+            made = () if hook is None else hook(grads, m.inputs)
+        else:
+            made = _function(session, m, grads)
     except Exception as e:
         traceback.clear_frames(e.__traceback__)
         session.raised = e
         reply.error = f"{type(e).__name__}: {e}"
     finally:
+        session.passes.pop()
         dispatch.mode.grad = before
     reply.results.extend([0 if t is None else t._id for t in made])
     session.answers.extend(made)  # not freed before the server has read the answer
     return reply
-
-
-def _hook(session: Session, number: int, g: Tensor | None) -> list[Tensor | None]:
-    hook = session.hooks.get(number)
-    if hook is None:
-        return [None]
-    made = hook(g)  # None where no gradient came
-    if made is None or g is None:
-        return [made]
-    if not isinstance(made, Tensor):
-        raise TypeError(f"expected Variable, but hook returned '{type(made).__name__}'")
-    name = hook.__name__
-    if made.dtype is not g.dtype:
-        raise RuntimeError(
-            f"hook '{name}' has changed the type of value (was torch.{g.dtype.legacy}Tensor got "
-            f"torch.{made.dtype.legacy}Tensor)"
-        )
-    if made._spec.shape != g._spec.shape:
-        raise RuntimeError(f"hook '{name}' has changed the size of value")
-    return [made]
 
 
 def _function(session: Session, m: pb.Callback, grads: list[Tensor | None]) -> list[Tensor | None]:
@@ -371,4 +357,4 @@ def _function(session: Session, m: pb.Callback, grads: list[Tensor | None]) -> l
             )
         if g is not None and not isinstance(g, Tensor):
             raise RuntimeError(f"expected Variable or None (got {type(g).__name__})")
-    return [g if need else None for g, need in zip(several, ctx.needs_input_grad, strict=True)]
+    return [g if ctx.needs_input_grad[i] else None for i, g in enumerate(several) if i in ctx._tensors]

@@ -154,8 +154,10 @@ class Program:
 
     def calls_back(self, tensors: Sequence[Tensor]) -> bool:
         """Whether a backward pass of it meets a hook by now."""
-        return bool(self.reached and self.session.hooks) and any(
-            t._node is not None and t._node.calls_back for t in self._resolve(tensors, self.reached)
+        session = self.session
+        return bool(self.reached and session.hooks) and (
+            bool(session.stray_hooks)
+            or any(t._node is not None and t._node.calls_back for t in self._resolve(tensors, self.reached))
         )
 
     def certain(self, tensors: Sequence[Tensor]) -> bool:

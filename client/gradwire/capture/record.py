@@ -226,7 +226,9 @@ class Capture:
         """A backward pass is about to be sent: through these nodes, adding to the gradients of those leaves."""
         if self.off:
             return
-        if (session.hooks or session.functions) and any(n.calls_back for n in reached):
+        if session.stray_hooks or (
+            (session.hooks or session.functions) and any(n.calls_back for n in reached)
+        ):
             self.forbid("runs backward where hooks or custom functions are", "call it outside")
         if anomaly.mode.enabled:
             self.forbid("runs backward in anomaly mode", "turn that off")

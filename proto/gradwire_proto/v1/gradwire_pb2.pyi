@@ -61,6 +61,33 @@ DTYPE_COMPLEX64: DType.ValueType  # 11
 DTYPE_COMPLEX128: DType.ValueType  # 12
 Global___DType: _TypeAlias = DType  # noqa: Y015
 
+class _HookPlace:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _HookPlaceEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_HookPlace.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    HOOK_PLACE_GRADIENT: _HookPlace.ValueType  # 0
+    """When the tensor's gradient is computed."""
+    HOOK_PLACE_ACCUMULATED: _HookPlace.ValueType  # 1
+    """After accumulation into a leaf."""
+    HOOK_PLACE_BEFORE_NODE: _HookPlace.ValueType  # 2
+    """Before the tensor's node runs: with the gradients of all its outputs."""
+    HOOK_PLACE_AFTER_NODE: _HookPlace.ValueType  # 3
+    """After the tensor's node has run: with the gradients of its inputs, see Callback.inputs, then those of its outputs."""
+
+class HookPlace(_HookPlace, metaclass=_HookPlaceEnumTypeWrapper): ...
+
+HOOK_PLACE_GRADIENT: HookPlace.ValueType  # 0
+"""When the tensor's gradient is computed."""
+HOOK_PLACE_ACCUMULATED: HookPlace.ValueType  # 1
+"""After accumulation into a leaf."""
+HOOK_PLACE_BEFORE_NODE: HookPlace.ValueType  # 2
+"""Before the tensor's node runs: with the gradients of all its outputs."""
+HOOK_PLACE_AFTER_NODE: HookPlace.ValueType  # 3
+"""After the tensor's node has run: with the gradients of its inputs, see Callback.inputs, then those of its outputs."""
+Global___HookPlace: _TypeAlias = HookPlace  # noqa: Y015
+
 @_typing.final
 class GetServerInfoRequest(_message.Message):
     """---- unary calls ----"""
@@ -534,6 +561,8 @@ class Instruction(_message.Message):
     PROGRAM_FIELD_NUMBER: _builtins.int
     DESCRIBE_FIELD_NUMBER: _builtins.int
     SET_DATA_FIELD_NUMBER: _builtins.int
+    EDGE_FIELD_NUMBER: _builtins.int
+    WILL_RUN_FIELD_NUMBER: _builtins.int
     LOCATION_FIELD_NUMBER: _builtins.int
     location: _builtins.int
     """Id of the Location that caused it, 0 if unknown."""
@@ -585,6 +614,10 @@ class Instruction(_message.Message):
     def describe(self) -> Global___Describe: ...
     @_builtins.property
     def set_data(self) -> Global___SetData: ...
+    @_builtins.property
+    def edge(self) -> Global___Edge: ...
+    @_builtins.property
+    def will_run(self) -> Global___WillRun: ...
     def __init__(
         self,
         *,
@@ -612,13 +645,15 @@ class Instruction(_message.Message):
         program: Global___Program | None = ...,
         describe: Global___Describe | None = ...,
         set_data: Global___SetData | None = ...,
+        edge: Global___Edge | None = ...,
+        will_run: Global___WillRun | None = ...,
         location: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["add_hook", b"add_hook", "answer", b"answer", "apply", b"apply", "backward", b"backward", "calls", b"calls", "describe", b"describe", "detach", b"detach", "free", b"free", "get", b"get", "get_gradient", b"get_gradient", "grad", b"grad", "inspect", b"inspect", "keep", b"keep", "kind", b"kind", "program", b"program", "put", b"put", "record_function", b"record_function", "remove_hook", b"remove_hook", "require_grad", b"require_grad", "saved_result", b"saved_result", "seed", b"seed", "set_data", b"set_data", "set_grad_mode", b"set_grad_mode", "set_gradient", b"set_gradient", "synchronize", b"synchronize"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["add_hook", b"add_hook", "answer", b"answer", "apply", b"apply", "backward", b"backward", "calls", b"calls", "describe", b"describe", "detach", b"detach", "edge", b"edge", "free", b"free", "get", b"get", "get_gradient", b"get_gradient", "grad", b"grad", "inspect", b"inspect", "keep", b"keep", "kind", b"kind", "program", b"program", "put", b"put", "record_function", b"record_function", "remove_hook", b"remove_hook", "require_grad", b"require_grad", "saved_result", b"saved_result", "seed", b"seed", "set_data", b"set_data", "set_grad_mode", b"set_grad_mode", "set_gradient", b"set_gradient", "synchronize", b"synchronize", "will_run", b"will_run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_hook", b"add_hook", "answer", b"answer", "apply", b"apply", "backward", b"backward", "calls", b"calls", "describe", b"describe", "detach", b"detach", "free", b"free", "get", b"get", "get_gradient", b"get_gradient", "grad", b"grad", "inspect", b"inspect", "keep", b"keep", "kind", b"kind", "location", b"location", "program", b"program", "put", b"put", "record_function", b"record_function", "remove_hook", b"remove_hook", "require_grad", b"require_grad", "saved_result", b"saved_result", "seed", b"seed", "set_data", b"set_data", "set_grad_mode", b"set_grad_mode", "set_gradient", b"set_gradient", "synchronize", b"synchronize"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_hook", b"add_hook", "answer", b"answer", "apply", b"apply", "backward", b"backward", "calls", b"calls", "describe", b"describe", "detach", b"detach", "edge", b"edge", "free", b"free", "get", b"get", "get_gradient", b"get_gradient", "grad", b"grad", "inspect", b"inspect", "keep", b"keep", "kind", b"kind", "location", b"location", "program", b"program", "put", b"put", "record_function", b"record_function", "remove_hook", b"remove_hook", "require_grad", b"require_grad", "saved_result", b"saved_result", "seed", b"seed", "set_data", b"set_data", "set_grad_mode", b"set_grad_mode", "set_gradient", b"set_gradient", "synchronize", b"synchronize", "will_run", b"will_run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["apply", "put", "get", "free", "set_grad_mode", "backward", "grad", "answer", "synchronize", "require_grad", "set_gradient", "get_gradient", "add_hook", "remove_hook", "record_function", "saved_result", "inspect", "seed", "detach", "keep", "calls", "program", "describe", "set_data"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["apply", "put", "get", "free", "set_grad_mode", "backward", "grad", "answer", "synchronize", "require_grad", "set_gradient", "get_gradient", "add_hook", "remove_hook", "record_function", "saved_result", "inspect", "seed", "detach", "keep", "calls", "program", "describe", "set_data", "edge", "will_run"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -1350,26 +1385,80 @@ class AddHook(_message.Message):
 
     TENSOR_FIELD_NUMBER: _builtins.int
     HOOK_FIELD_NUMBER: _builtins.int
-    POST_ACCUMULATE_FIELD_NUMBER: _builtins.int
+    PLACE_FIELD_NUMBER: _builtins.int
     tensor: _builtins.int
     hook: _builtins.int
     """Chosen by the client; its Callback carries it."""
-    post_accumulate: _builtins.bool
-    """After accumulation into a leaf, rather than when the gradient is computed."""
+    place: Global___HookPlace.ValueType
     def __init__(
         self,
         *,
         tensor: _builtins.int = ...,
         hook: _builtins.int = ...,
-        post_accumulate: _builtins.bool = ...,
+        place: Global___HookPlace.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hook", b"hook", "post_accumulate", b"post_accumulate", "tensor", b"tensor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hook", b"hook", "place", b"place", "tensor", b"tensor"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AddHook: _TypeAlias = AddHook  # noqa: Y015
+
+@_typing.final
+class WillRun(_message.Message):
+    """Within a hook's callback, ask at which hooks' places the backward pass that called comes by: a Done under `request`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOOKS_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    request: _builtins.int
+    @_builtins.property
+    def hooks(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        hooks: _abc.Iterable[_builtins.int] | None = ...,
+        request: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hooks", b"hooks", "request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WillRun: _TypeAlias = WillRun  # noqa: Y015
+
+@_typing.final
+class Edge(_message.Message):
+    """Name an edge of the graph, a node's output, as if it were a tensor: one with a history, and a shape, but no numbers.
+    Grad and Backward take it among outputs and inputs, Inspect tells of it, AddHook hooks it. It keeps the node alive.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
+    RESULT_FIELD_NUMBER: _builtins.int
+    node: _builtins.int
+    """As History told it, of a graph that is still there."""
+    output: _builtins.int
+    result: _builtins.int
+    def __init__(
+        self,
+        *,
+        node: _builtins.int = ...,
+        output: _builtins.int = ...,
+        result: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["node", b"node", "output", b"output", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Edge: _TypeAlias = Edge  # noqa: Y015
 
 @_typing.final
 class RemoveHook(_message.Message):
@@ -1408,7 +1497,7 @@ class RecordFunction(_message.Message):
     function: _builtins.int
     @_builtins.property
     def inputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """0 for arguments that are no tensors."""
+        """0 for an input that the function gives no gradient."""
 
     @_builtins.property
     def outputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
@@ -1476,20 +1565,24 @@ class Inspect(_message.Message):
     TENSOR_FIELD_NUMBER: _builtins.int
     REQUEST_FIELD_NUMBER: _builtins.int
     MAX_NODES_FIELD_NUMBER: _builtins.int
+    EDGE_FIELD_NUMBER: _builtins.int
     tensor: _builtins.int
     request: _builtins.int
     max_nodes: _builtins.int
     """At most this many nodes, breadth first."""
+    edge: _builtins.int
+    """Where not 0, a fresh id for the edge that the tensor's own gradient goes to, as Edge names one."""
     def __init__(
         self,
         *,
         tensor: _builtins.int = ...,
         request: _builtins.int = ...,
         max_nodes: _builtins.int = ...,
+        edge: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_nodes", b"max_nodes", "request", b"request", "tensor", b"tensor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["edge", b"edge", "max_nodes", b"max_nodes", "request", b"request", "tensor", b"tensor"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1619,7 +1712,7 @@ class Reply(_message.Message):
     HISTORY_FIELD_NUMBER: _builtins.int
     ATTACHED_FIELD_NUMBER: _builtins.int
     PROGRAMS_FIELD_NUMBER: _builtins.int
-    DROPPED_FUNCTIONS_FIELD_NUMBER: _builtins.int
+    DROPPED_FIELD_NUMBER: _builtins.int
     SEQ_FIELD_NUMBER: _builtins.int
     acknowledged: _builtins.int
     """Frames up to this one are done."""
@@ -1642,8 +1735,8 @@ class Reply(_message.Message):
     @_builtins.property
     def programs(self) -> Global___Programs: ...
     @_builtins.property
-    def dropped_functions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Functions whose nodes are gone: their client may drop what they saved."""
+    def dropped(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Functions and hooks that are gone with the graph that they were part of: the client may drop what it keeps of them."""
 
     def __init__(
         self,
@@ -1656,12 +1749,12 @@ class Reply(_message.Message):
         history: Global___History | None = ...,
         attached: Global___Attached | None = ...,
         programs: Global___Programs | None = ...,
-        dropped_functions: _abc.Iterable[_builtins.int] | None = ...,
+        dropped: _abc.Iterable[_builtins.int] | None = ...,
         seq: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["attached", b"attached", "callback", b"callback", "done", b"done", "error", b"error", "history", b"history", "kind", b"kind", "programs", b"programs", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "attached", b"attached", "callback", b"callback", "done", b"done", "dropped_functions", b"dropped_functions", "error", b"error", "history", b"history", "kind", b"kind", "programs", b"programs", "seq", b"seq", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "attached", b"attached", "callback", b"callback", "done", b"done", "dropped", b"dropped", "error", b"error", "history", b"history", "kind", b"kind", "programs", b"programs", "seq", b"seq", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["value", "done", "error", "callback", "history", "attached", "programs"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
@@ -1874,6 +1967,8 @@ class Callback(_message.Message):
     SPECS_FIELD_NUMBER: _builtins.int
     CREATE_GRAPH_FIELD_NUMBER: _builtins.int
     RETAIN_GRAPH_FIELD_NUMBER: _builtins.int
+    INPUTS_FIELD_NUMBER: _builtins.int
+    BACKWARD_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     hook: _builtins.int
     """As named in AddHook."""
@@ -1882,6 +1977,12 @@ class Callback(_message.Message):
     create_graph: _builtins.bool
     retain_graph: _builtins.bool
     """Where false, what the function saved is not needed again."""
+    inputs: _builtins.int
+    """Of a hook after a node: how many of the gradients, the first, are its inputs'. It answers with as many, or with none
+    to leave them as they are; a hook before a node with as many as it was given, or none.
+    """
+    backward: _builtins.int
+    """Which backward pass of the session it is: 1, 2, 3, ..."""
     @_builtins.property
     def gradients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Ids that the server chose (from 2^63 up), 0 for None: the client frees them like its own."""
@@ -1898,10 +1999,12 @@ class Callback(_message.Message):
         specs: _abc.Iterable[Global___TensorSpec] | None = ...,
         create_graph: _builtins.bool = ...,
         retain_graph: _builtins.bool = ...,
+        inputs: _builtins.int = ...,
+        backward: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["function", b"function", "hook", b"hook", "kind", b"kind"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_graph", b"create_graph", "function", b"function", "gradients", b"gradients", "hook", b"hook", "id", b"id", "kind", b"kind", "retain_graph", b"retain_graph", "specs", b"specs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backward", b"backward", "create_graph", b"create_graph", "function", b"function", "gradients", b"gradients", "hook", b"hook", "id", b"id", "inputs", b"inputs", "kind", b"kind", "retain_graph", b"retain_graph", "specs", b"specs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hook", "function"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
@@ -1940,9 +2043,12 @@ class History(_message.Message):
     REQUIRES_GRAD_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     NODES_FIELD_NUMBER: _builtins.int
+    OUTPUT_FIELD_NUMBER: _builtins.int
     request: _builtins.int
     requires_grad: _builtins.bool
     version: _builtins.int
+    output: _builtins.int
+    """Which of that node's outputs the tensor is."""
     @_builtins.property
     def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___NodeInfo]:
         """The first is the tensor's own node; none for a tensor without history."""
@@ -1954,10 +2060,11 @@ class History(_message.Message):
         requires_grad: _builtins.bool = ...,
         version: _builtins.int = ...,
         nodes: _abc.Iterable[Global___NodeInfo] | None = ...,
+        output: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["nodes", b"nodes", "request", b"request", "requires_grad", b"requires_grad", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["nodes", b"nodes", "output", b"output", "request", b"request", "requires_grad", b"requires_grad", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1971,13 +2078,23 @@ class NodeInfo(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     EDGES_FIELD_NUMBER: _builtins.int
     VARIABLE_FIELD_NUMBER: _builtins.int
+    OUTPUTS_FIELD_NUMBER: _builtins.int
+    FUNCTION_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """As in edges; stable while the node lives."""
     name: _builtins.str
     variable: _builtins.int
     """Of an AccumulateGrad: the leaf's id, where the client still holds it."""
+    function: _builtins.int
+    """Of a custom function: its number."""
     @_builtins.property
-    def edges(self) -> _containers.RepeatedCompositeFieldContainer[Global___EdgeInfo]: ...
+    def edges(self) -> _containers.RepeatedCompositeFieldContainer[Global___EdgeInfo]:
+        """One for each input that has a derivative."""
+
+    @_builtins.property
+    def outputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___TensorSpec]:
+        """What it made."""
+
     def __init__(
         self,
         *,
@@ -1985,10 +2102,12 @@ class NodeInfo(_message.Message):
         name: _builtins.str = ...,
         edges: _abc.Iterable[Global___EdgeInfo] | None = ...,
         variable: _builtins.int = ...,
+        outputs: _abc.Iterable[Global___TensorSpec] | None = ...,
+        function: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["edges", b"edges", "id", b"id", "name", b"name", "variable", b"variable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["edges", b"edges", "function", b"function", "id", b"id", "name", b"name", "outputs", b"outputs", "variable", b"variable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
