@@ -190,6 +190,9 @@ def call(op: Op, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         Tensor(session, new_id(), s, grad, node) if s.dtype.differentiable else Tensor(session, new_id(), s)
         for s in known.results
     ]
+    if node is not None:
+        for r in results:  # a derivative may need any
+            r._storage.used = True
     _send(known, values, tensors, results, session)
     if known.source >= 0:
         source = tensors[known.source]
@@ -245,9 +248,12 @@ def _record(tensors: list[Tensor], session: Session) -> tuple[Node | None, bool 
         if flag is not False:
             parents.append(t._node if flag and t._node is not None else t._own_node())
             grad = True if flag or grad else None
-            t._storage.used = True
-    if not parents:
+        elif t._base is not None and t._base._grad_flag is not False:  # a view without history: see requires_grad
+            grad = True if t._base._grad_flag or grad else None
+    if grad is False:
         return None, False
+    for t in tensors:  # those that require no grad, too: a derivative may need any
+        t._storage.used = True
     return Node(tuple(parents), session.wire.sent), grad
 
 
@@ -289,25 +295,33 @@ def _write(known: Known, values: list[Any] | None, tensors: list[Tensor], sessio
     if known.recorded:
         check_write(first)
         node, grad = _record(tensors, session)
-        if node is not None and first.is_leaf and first.requires_grad:
-            raise RuntimeError(refusals.LEAF_WRITTEN)
+        if node is not None:
+            if first._creation:
+                raise RuntimeError(_view_written(first))
+            if first.is_leaf and first.requires_grad:
+                raise RuntimeError(refusals.LEAF_WRITTEN)
     _send(known, values, tensors, [], session)
     for t in targets:
         t._storage.version += 1
         if t._storage.used:
             session.last_write = session.wire.sent
     if node is not None:
-        base = first._base
-        if base is None:
-            base = first
-        else:
-            node.parents = (*node.parents, *([base._own_node()] if base._grad_flag is not False else []))
-        node.follow(base._node)
-        base._node, base._grad_flag, base._leaf = node, grad, False
-        base._generation += 1
-        base._storage.used = True
-        first._refresh()
+        rebase(first, node, grad)
     return tuple(targets) if known.several else first
+
+
+def rebase(t: Tensor, node: Node, grad: bool | None) -> None:
+    """Make ``node`` the history of a tensor that was written to; of a view, through its base."""
+    base = t._base
+    if base is None:
+        base = t
+    else:
+        node.parents = (*node.parents, *([base._own_node()] if base._grad_flag is not False else []))
+    node.follow(base._node)
+    base._node, base._grad_flag, base._leaf = node, grad, False
+    base._generation += 1
+    base._storage.used = True
+    t._refresh()
 
 
 def check_write(t: Tensor) -> None:
@@ -320,13 +334,14 @@ def check_write(t: Tensor) -> None:
         if t._leaf:
             raise RuntimeError(refusals.LEAF_WRITTEN)
         return
-    if t._creation == "no_grad":
-        raise RuntimeError(refusals.NO_GRAD_VIEW_WRITTEN)
-    if t._creation == "multi":
-        name = t._made_by().removesuffix("Backward0")
-        raise RuntimeError(refusals.multi_view_written(t.output_nr, name))
+    if t._creation:
+        raise RuntimeError(_view_written(t))
     if base._leaf and base._grad_flag:
         raise RuntimeError(refusals.VIEW_OF_LEAF_WRITTEN)
+
+
+def _view_written(t: Tensor) -> str:
+    return refusals.view_written(t._creation, t._made_by(), t.output_nr)
 
 
 def function_of(op: Op) -> Callable[..., Any]:

@@ -299,7 +299,9 @@ class Tensor:
         base = self._base
         if base is not None and base._base is not None:  # the base became a view of what it was
             base = self._base = base._base
-        if base is not None and self._generation != base._generation and self._creation != "no_grad":
+        if base is not None and self._generation != base._generation:
+            if self._creation and base._grad_flag is not False:
+                self._history(0)  # the server refuses, with the name of the node
             self._generation = base._generation
             if base._grad_flag is not False:
                 node = Node((base._own_node(),), self._session.wire.sent)
@@ -317,10 +319,12 @@ class Tensor:
 
     @property
     def requires_grad(self) -> bool:
+        """Whether ops on it are recorded. A view requires grad as its base does: one without history of its own, made
+        under ``no_grad`` or before the base required any, passes no gradient on."""
         self._refresh()
         if self._grad_flag is None:
             self._grad_flag = self._history(0).requires_grad
-        return self._grad_flag
+        return self._grad_flag or (self._base is not None and self._base.requires_grad)
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
@@ -340,7 +344,7 @@ class Tensor:
             if not requires_grad:
                 raise RuntimeError(refusals.NOT_A_LEAF)
             return self
-        if self.requires_grad is not requires_grad:
+        if self._grad_flag is not requires_grad:
             with self._session.wire.lock:
                 m = self._session.instruction(names=[self]).require_grad
                 m.tensor, m.value = self._id, requires_grad

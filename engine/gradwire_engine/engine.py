@@ -266,6 +266,8 @@ class Engine:
             if type(v) is Tensor:
                 if v.base is not None:
                     e = history(v)
+                    if e is None and v.base.requires_grad:  # torch records what is made of a view without history
+                        mask |= bit
                 elif v.grad_fn is not None:
                     e = v.grad_fn, v.output_nr
                 elif v.requires_grad:
@@ -275,7 +277,7 @@ class Engine:
                 edges.append(e)
             elif type(v) is tuple:
                 several = [None if x is None else history(x) for x in v]
-                if any(several):
+                if any(several) or any(x.base.requires_grad for x in v if x is not None and x.base is not None):
                     mask |= bit
                 edges += several
             else:
@@ -306,8 +308,10 @@ class Engine:
             before = list(values)
             before[first] = targets[0].alias()
             node = self._node(case, before)
-            if node is not None and targets[0].is_leaf and targets[0].requires_grad:
-                raise RuntimeError(refusals.LEAF_WRITTEN)
+            if node is not None:
+                check_view(targets[0])
+                if targets[0].is_leaf and targets[0].requires_grad:
+                    raise RuntimeError(refusals.LEAF_WRITTEN)
             if node is not None and ("input", first) in node.plan.slots:
                 assert node.saved is not None
                 node.saved[node.plan.slots.index(("input", first))] = pack(self._before_write(targets[0]))
@@ -323,7 +327,8 @@ class Engine:
         if node is not None:
             t = targets[0]
             node.save_results([t])
-            rebase(t, node, op.writes[0])
+            first = op.writes[0]
+            rebase(t, node, node.spans[first][0] if node.spans else first)
         return targets
 
     def _before_write(self, t: Tensor) -> Tensor:
@@ -368,16 +373,26 @@ class Engine:
 
     def record_function(self, label: str, function: int, inputs: list[Tensor | None], outputs: list[Tensor],
                         differentiable: list[bool]) -> list[Tensor]:  # fmt: skip
-        """Tensors with the outputs' memory whose history is a custom function of the inputs."""
+        """Tensors with the outputs' memory whose history is a custom function of the inputs.
+
+        An output that is an input is one that the function wrote to: its history is rewritten.
+        """
         edges = tuple(None if t is None else history(t) for t in inputs)
         in_specs = tuple(spec((), t.dtype) if t is None else t.spec for t in [x or outputs[0] for x in inputs])
-        results = [Tensor(self, t.array, t.spec, t.storage) for t in outputs]
+        dirty = [any(t is x for x in inputs) for t in outputs]
+        results = [t if d else t.alias(forget=True) for t, d in zip(outputs, dirty, strict=True)]
         if not self.grad_enabled or all(e is None for e in edges):
             return results
         node = FunctionNode(self, label, function, edges, in_specs, tuple(t.spec for t in outputs))
         for nr, (r, d) in enumerate(zip(results, differentiable, strict=True)):
-            if d and r.spec.dtype.differentiable:
+            if not d or not r.spec.dtype.differentiable:
+                continue
+            if dirty[nr]:
+                r.storage.version += 1
+                rebase(r, node, next(i for i, x in enumerate(inputs) if x is r), nr)
+            else:
                 r.requires_grad, r.grad_fn, r.output_nr = True, node, nr
+                r.creation = "" if r.base is None else "custom"
         return results
 
     def set_requires_grad(self, t: Tensor, value: bool) -> None:
@@ -485,24 +500,27 @@ def check_writes(t: Tensor) -> None:
         if t.grad_fn is None:
             raise RuntimeError(refusals.LEAF_WRITTEN)
         return
-    if t.creation == "no_grad":
-        raise RuntimeError(refusals.NO_GRAD_VIEW_WRITTEN)
-    if t.creation == "multi":
-        name = t.chain[-1][0].node.removesuffix("Backward0")
-        raise RuntimeError(refusals.multi_view_written(t.output_nr, name))
+    check_view(t)
     if base.grad_fn is None and base.requires_grad:
         raise RuntimeError(refusals.VIEW_OF_LEAF_WRITTEN)
 
 
-def rebase(t: Tensor, node: OpNode, target: int) -> None:
-    """Make ``node`` the history of ``t`` after an in-place op; of a view, through its base."""
+def check_view(t: Tensor) -> None:
+    """torch's refusals to rewrite the history of a view by how it was made."""
+    if t.creation:
+        node = t.grad_fn.name if t.grad_fn is not None else ""
+        raise RuntimeError(refusals.view_written(t.creation, node, t.output_nr))
+
+
+def rebase(t: Tensor, node: Node, target: int, output_nr: int = 0) -> None:
+    """Make ``node`` the history of ``t``, the input behind edge ``target``, after it was written to; of a view, through
+    its base."""
     base = t.base
     if base is None:
-        adopt(t, node, 0)
+        adopt(t, node, output_nr)
         t.generation += 1
         return
-    start, _ = node.spans[target] if node.spans else (target, 0)
-    copied = CopySlices(base, t, node, start)
+    copied = CopySlices(base, t, node, target)
     adopt(base, copied, 0)
     base.generation += 1
     history(t)

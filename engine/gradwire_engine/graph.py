@@ -138,7 +138,10 @@ ALONE = holders([object()], 0)
 def history(t: Tensor) -> Edge:
     """Where the gradient of ``t`` goes; for a view whose base was written to, after recording it anew."""
     base = t.base
-    if base is not None and t.generation != base.generation and t.creation != "no_grad":
+    if base is not None and t.generation != base.generation:
+        if base.requires_grad and t.creation:
+            node = t.grad_fn.name if t.grad_fn is not None else ""
+            raise RuntimeError(refusals.view_written(t.creation, node, t.output_nr, behind=True))
         t.generation = base.generation
         if base.requires_grad:
             replayed = t.engine.replay(t.chain, base)
@@ -252,7 +255,7 @@ class OpNode(Node):
         """A saved result; with its history again where that is wanted."""
         array, storage, version, spec, nr = saved
         if storage.version != version:
-            raise _modified(spec, self.name, nr, storage.version, version)
+            raise _modified(spec, self.name if spec.dtype.differentiable else "", nr, storage.version, version)
         return Tensor(self.engine, array, spec, storage, True, self, nr) if tensors else array
 
     def zeros(self, s: Spec, tensors: bool) -> Any:
@@ -292,8 +295,7 @@ def _unpack(s: Any, tensors: bool) -> Any:
 
 
 def _modified(spec: Spec, name: str, nr: int, now: int, then: int) -> RuntimeError:
-    made_by = name.removesuffix("Backward0").removesuffix("Backward1")
-    return RuntimeError(refusals.modified(spec.dtype, spec.shape, made_by, nr, now, then))
+    return RuntimeError(refusals.modified(spec.dtype, spec.shape, name, nr, now, then))
 
 
 WRAPPING = frozenset({"add", "sub", "mul", "div", "where"})

@@ -129,9 +129,12 @@ class Tensor:
     def dtype(self) -> Any:
         return self.spec.dtype
 
-    def alias(self) -> Tensor:
-        """Another tensor with the same memory and the same history, which in-place ops on this one leave alone."""
-        t = Tensor(self.engine, self.array, self.spec, self.storage, self.requires_grad, self.grad_fn, self.output_nr)
+    def alias(self, forget: bool = False) -> Tensor:
+        """Another tensor with the same memory and the same history, which in-place ops on this one leave alone; with
+        ``forget``, without history."""
+        t = Tensor(self.engine, self.array, self.spec, self.storage)
+        if not forget:
+            t.requires_grad, t.grad_fn, t.output_nr = self.requires_grad, self.grad_fn, self.output_nr
         t.base, t.chain, t.creation, t.generation = self.base, self.chain, self.creation, self.generation
         return t
 

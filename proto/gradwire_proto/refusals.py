@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from gradwire_proto.dtypes import DType
+from gradwire_proto.dtypes import DType, bool_
 
 LEAF_WRITTEN = "a leaf Variable that requires grad is being used in an in-place operation."
 VIEW_OF_LEAF_WRITTEN = "a view of a leaf Variable that requires grad is being used in an in-place operation."
-NO_GRAD_VIEW_WRITTEN = (
-    "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given that this use case "
-    "is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both the view and the inplace "
-    "either both inside the no_grad block (if you don't want the inplace to be tracked) or both outside (if you want "
-    "the inplace to be tracked)."
-)
+VIEW_WRITTEN = {
+    "no_grad": (
+        "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving "
+        "both the view and the inplace either both inside the no_grad block (if you don't want the inplace to be "
+        "tracked) or both outside (if you want the inplace to be tracked)."
+    ),
+    "multi": (
+        "This view is the output of a function that returns multiple views. Such functions do not allow the output "
+        "views to be modified inplace. You should replace the inplace operation by an out-of-place one."
+    ),
+    "custom": (
+        "This view was created inside a custom Function (or because an input was returned as-is) and the autograd "
+        "logic to handle view+inplace would override the custom backward associated with the custom Function, leading "
+        "to incorrect gradients. This behavior is forbidden. You can fix this by cloning the output of the custom "
+        "Function."
+    ),
+}
+"""Why a view may not be written to, by how it was made."""
 VIEW_DETACHED = (
     "Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel (DDP) for training, "
     "and gradient_as_bucket_view is set as True, gradients are views of DDP buckets, and hence detach_() cannot be "
@@ -49,27 +62,40 @@ HINT_ABOVE = (
 """What takes its place in anomaly mode."""
 
 
-def multi_view_written(output_nr: int, op: str) -> str:
-    """``op`` is the node's name without ``Backward0``."""
-    return (
-        f"Output {output_nr} of {op} is a view and is being modified inplace. This view is the output of a function "
-        "that returns multiple views. Such functions do not allow the output views to be modified inplace. You should "
-        "replace the inplace operation by an out-of-place one."
-    )
+def view_written(creation: str, node: str, output_nr: int, behind: bool = False) -> str:
+    """What to say of a view that may not be written to.
+
+    Args:
+        creation: how it was made, a key of :data:`VIEW_WRITTEN`.
+        node: the name of the node that made it, empty where there is none.
+        behind: not it, but its base or another view of that was written to.
+    """
+    how = "its base or another view of its base has been" if behind else "is being"
+    if node and creation != "no_grad":
+        said = f"Output {output_nr} of {_op(node)} is a view and {how} modified inplace."
+    else:
+        said = f"Output {output_nr} of {_op(node)} is a view of a view which was" if node else "A view was"
+        said += f" created in no_grad mode and {how} modified inplace with grad mode enabled."
+    return f"{said} {VIEW_WRITTEN[creation]}"
 
 
-def modified(dtype: DType, shape: Any, made_by: str, output_nr: int, now: int, then: int) -> str:
-    """``made_by`` is the node's name without ``Backward0``, empty for a leaf; the versions are the storage's."""
-    origin = f", which is output {output_nr} of {made_by}," if made_by else ""
+def modified(dtype: DType, shape: Any, node: str, output_nr: int, now: int, then: int) -> str:
+    """``node`` is the name of the node that made it, empty for a leaf; the versions are the storage's."""
+    origin = f", which is output {output_nr} of {_op(node)}," if node else ""
+    kind = "CPUBoolType" if dtype is bool_ else f"torch.{dtype.legacy}Tensor"
     return (
         "one of the variables needed for gradient computation has been modified by an inplace operation: "
-        f"[torch.{dtype.legacy}Tensor {list(shape)}]{origin} is at version {now}; expected version {then} instead. "
-        f"{HINT}"
+        f"[{kind} {list(shape)}]{origin} is at version {now}; expected version {then} instead. {HINT}"
     )
 
 
 def not_a_number(node: str, output: int) -> str:
     return f"Function '{node}' returned nan values in its {output}th output."
+
+
+def _op(node: str) -> str:
+    """What a node is the derivative of, by its name."""
+    return re.sub(r"Backward\d*$", "", node)
 
 
 def no_history(i: int) -> str:

@@ -295,6 +295,48 @@ def test_refused(run, kind, text):
     assert (leaf() * 2).sum().item() == 4  # the session goes on
 
 
+def weight():
+    w = torch.ones(2)
+    return leaf() * w, w
+
+
+def indices():
+    i = torch.tensor([0, 1])
+    return leaf().gather(0, i), i
+
+
+def condition():
+    c = torch.tensor([True, False])
+    return torch.where(c, leaf(), 0.0), c
+
+
+SAVED = [(weight, "torch.FloatTensor"), (indices, "torch.LongTensor"), (condition, "CPUBoolType")]
+
+
+@pytest.mark.parametrize(("make", "kind"), SAVED, ids=["weight", "indices", "condition"])
+def test_what_needs_no_gradient_and_was_saved_is_refused_at_once(make, kind):
+    """The backward itself raises, not what next waits."""
+    y, saved = make()
+    saved.zero_()
+    with pytest.raises(RuntimeError, match=re.escape(f"{MODIFIED}[{kind} [2]] is at version 1; expected version 0")):
+        y.sum().backward()
+
+
+def test_a_result_that_was_saved_is_refused_at_once_when_written_to_without_grad():
+    y = leaf().exp()
+    with torch.no_grad():
+        y.zero_()
+    with pytest.raises(RuntimeError, match=re.escape(f"{MODIFIED}[torch.FloatTensor [2]], which is output 0 of Exp")):
+        y.sum().backward()
+
+
+def test_an_index_that_a_reduction_saved_is_nobodys_output():
+    values, indices = leaf().max(0)
+    indices.add_(1)
+    with pytest.raises(RuntimeError, match=re.escape(f"{MODIFIED}[torch.LongTensor []] is at version 1; expected")):
+        values.backward()
+
+
 def test_a_gradient_that_is_not_kept_is_warned_of():
     y = leaf() * 2
     with pytest.warns(UserWarning, match="The .grad attribute of a Tensor that is not a leaf Tensor is being accessed"):

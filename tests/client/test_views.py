@@ -73,6 +73,42 @@ def test_a_view_follows_a_write_to_its_base():
     np.testing.assert_array_equal(x.grad.numpy(), want)
 
 
+def test_a_view_requires_grad_as_its_base_does():
+    """One without history of its own is recorded, and passes nothing on."""
+    x = torch.tensor([1.0, 2.0], requires_grad=True)
+    with torch.no_grad():
+        apart = x.view(2)
+    early = (y := torch.tensor([1.0, 2.0])).view(2)
+    y.requires_grad_()
+    for v in apart, early:
+        assert v.requires_grad
+        assert v.is_leaf
+        (v * 3).sum().backward()
+        assert (v * torch.tensor([1.0, 2.0], requires_grad=True)).requires_grad
+        assert v.grad is None
+    assert x.grad is None
+    early.requires_grad_()
+    (early * 3).sum().backward()
+    assert early.grad.tolist() == [3, 3]
+
+
+def test_views_that_may_not_be_written_to_are_lost_with_a_write_to_their_base():
+    x = torch.tensor([1.0, 2.0], requires_grad=True)
+    y = x * 2
+    first, _ = y.split(1)
+    with torch.no_grad():
+        apart = y.view(2)
+    y.add_(1)
+    with pytest.raises(RuntimeError, match="Output 0 of Split is a view and its base or another view of its base has "):
+        first * 2
+    with pytest.raises(RuntimeError, match="A view was created in no_grad mode and its base or another view of its ba"):
+        apart * 2
+    assert y.tolist() == [3, 5]
+    early, _ = torch.zeros(2).split(1)
+    with pytest.raises(RuntimeError, match="created in no_grad mode and is being modified .* returns multiple views"):
+        early.add_(x[:1])
+
+
 def test_assignment():
     x = torch.zeros(3, 4)
     x[0] = 1

@@ -26,6 +26,9 @@ DIRTY_NOT_RETURNED = (
     "Some elements marked as dirty during the forward method were not returned as output. The inputs that are modified "
     "inplace must all be outputs of the Function."
 )
+DIRTY_VIEW_AMONG_OTHERS = (
+    "If your forward/function modifies a view inplace, it can't return other outputs: see mark_dirty."
+)
 TWO_BACKWARDS = (
     "Implementing both 'backward' and 'vjp' for a custom Function is not allowed. You should only implement one of "
     "them."
@@ -72,7 +75,7 @@ class Context:
         """
         for t in tensors:
             if not isinstance(t, Tensor):
-                raise RuntimeError(f"mark_non_differentiable only accepts variable arguments, but got {type(t)}")
+                raise RuntimeError("mark_non_differentiable only accepts variable arguments, but got ")
         self._non_differentiable = tensors
 
     def mark_dirty(self, *tensors: Tensor) -> None:
@@ -83,7 +86,7 @@ class Context:
         """
         for t in tensors:
             if not isinstance(t, Tensor):
-                raise RuntimeError(f"mark_dirty can only accept variables, but argument is of type {type(t).__name__}")
+                raise RuntimeError("mark_dirty can only accept variables, but argument ")
         self._dirty = tensors
 
     def set_materialize_grads(self, value: bool) -> None:
@@ -105,7 +108,9 @@ class Context:
                 continue
             t, version, index = entry
             if t._version != version:
-                raise RuntimeError(refusals.modified(t.dtype, t.shape, "", 0, t._version, version))
+                node = t._made_by() if index is None else f"{self._function.__name__}Backward"
+                nr = t.output_nr if index is None else index
+                raise RuntimeError(refusals.modified(t.dtype, t.shape, node, nr, t._version, version))
             out.append(t if index is None else self._with_history(t, index))
         return tuple(out)
 
@@ -199,7 +204,11 @@ class Function:
         if not recorded or not any(isinstance(o, Tensor) for o in outputs):
             return made
         for t in ctx._dirty:
-            if t.is_leaf and t.requires_grad:
+            if t._base is not None:
+                dispatch.check_write(t)
+                if len(outputs) > 1:
+                    raise RuntimeError(DIRTY_VIEW_AMONG_OTHERS)
+            elif t.is_leaf and t.requires_grad:
                 raise RuntimeError("a leaf Variable that requires grad has been used in an in-place operation.")
         places = [i for i, o in enumerate(outputs) if isinstance(o, Tensor)]
         plain = [outputs[i] for i in places]
@@ -253,14 +262,19 @@ def once_differentiable(f: Callable[..., Any]) -> Callable[..., Any]:
 
 def _record(cls: type, ctx: Context, args: Sequence[Any], tensors: list[Tensor], outputs: list[Tensor]) -> list[Tensor]:
     session = tensors[0]._session
-    node = Node(tuple(t._own_node() for t in tensors if t.requires_grad), session.wire.sent)
+    behind = [t._own_node() for t in tensors if t.requires_grad and t._grad_flag is not False]
+    node = Node(tuple(behind), session.wire.sent)
     node.calls_back = 1
     skip = [i for i, o in enumerate(outputs) if any(o is n for n in ctx._non_differentiable)]
+    given = [_alias(o) if any(o is t for t in tensors) and not any(o is t for t in ctx._dirty) else o for o in outputs]
     results = []
-    for i, o in enumerate(outputs):
+    for i, o in enumerate(given):
         grad = i not in skip and o.dtype.differentiable
         r = Tensor(session, session.new_id(), o._spec, grad, node if grad else None, o._storage)
         r._storage.used = True
+        r._offset, r._base = o._offset, o._base
+        if o._base is not None:
+            r._generation, r._creation = o._base._generation, "custom"
         results.append(r)
     with session.wire.lock:
         ctx._number = session.new_id()
@@ -273,16 +287,26 @@ def _record(cls: type, ctx: Context, args: Sequence[Any], tensors: list[Tensor],
         m = instruction.record_function
         m.name, m.function = f"{cls.__name__}Backward", ctx._number
         m.inputs.extend([t._id for t in tensors])
-        m.outputs.extend([o._id for o in outputs])
+        m.outputs.extend([o._id for o in given])
         m.results.extend([r._id for r in results])
         m.non_differentiable.extend(skip)
-    for t in ctx._dirty:
-        for o, r in zip(outputs, results, strict=True):
-            if o is t:  # written to in forward and returned: from now on it is the result
-                t._id, r._id = r._id, t._id
-                t._node, t._grad_flag, t._leaf = node, True, False
-                results[results.index(r)] = t
-    return results
+    for i, o in enumerate(outputs):
+        if any(o is t for t in ctx._dirty):  # written to in forward: from now on it is the result
+            results[i] = o
+            o._storage.version += 1
+            if i not in skip and o.dtype.differentiable:
+                dispatch.rebase(o, node, True)
+    last = {id(o): r for o, r in zip(outputs, results, strict=True)}
+    return [last[id(o)] for o in outputs]  # what is returned twice is one result
+
+
+def _alias(t: Tensor) -> Tensor:
+    """An input that is returned as it is, as another tensor with the same memory."""
+    before, dispatch.mode.grad = dispatch.mode.grad, False
+    try:
+        return dispatch.ops.alias(t)
+    finally:
+        dispatch.mode.grad = before
 
 
 def answer(session: Session, m: pb.Callback) -> pb.Answer:
