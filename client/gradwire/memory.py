@@ -78,10 +78,10 @@ def become(t: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
     of ``t`` stay views of what it was.
 
     Raises:
-        RuntimeError: a function is being captured, and ``t`` is from outside; ``t`` is batched.
+        RuntimeError: a function is being captured, and ``t`` is from outside.
     """
     if t._is_batched:
-        raise RuntimeError("in a batched function, a tensor can't be given another shape in place")
+        return t.become(make(t))  # type: ignore[attr-defined, no-any-return]
     if here.capture is not None and t._id not in here.capture.inner:
         here.capture.forbid("gives a tensor from outside another shape in place", "do so outside")
     was = moved(t, Tensor.__new__(Tensor))

@@ -146,3 +146,30 @@ def batched_shape(i: int, gradient: Any, output: Any) -> str:
         f"torch.Size({list(output)}). If you only want some tensors in `grad_output` to be considered batched, "
         "consider using vmap."
     )
+
+
+def unbatched_target(what: str) -> str:
+    return (
+        f"vmap: {what}(self, *extra_args) is not possible because there exists a Tensor `other` in extra_args that has "
+        "more elements than `self`. This happened due to `other` being vmapped over but `self` not being vmapped over "
+        f"in a vmap. Please try to use out-of-place operators instead of {what}. If said operator is being called "
+        "inside the PyTorch framework, please file a bug report instead."
+    )
+
+
+def dynamic_shape(op: str) -> str:
+    return (
+        f"vmap: We do not support batching operators that can output dynamic shape. Attempted to vmap over aten::{op}. "
+        "Please file an issue at https://github.com/pytorch/pytorch/issues if you need this feature."
+    )
+
+
+BATCHED_MASK = (
+    "vmap: We do not support batching operators that can support dynamic shape. Attempting to batch over indexing with "
+    "a boolean mask."
+)
+BATCHED_SELECT = (
+    "vmap: Attempted to vmap over `mask` in torch.masked_select(self, mask) We cannot support this because for each "
+    "batch this would return a differently shaped Tensor. Please file an issue at "
+    "https://github.com/pytorch/pytorch/issues if you need this feature."
+)

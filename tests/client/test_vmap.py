@@ -78,6 +78,36 @@ def test_randomness():
 
 
 @pytest.mark.parametrize(
+    "draw",
+    [
+        lambda x: x * 0 + torch.randint(100, (20,)), lambda x: torch.randn_like(x), lambda x: torch.randperm(20),
+        lambda x: x.clone().uniform_(), lambda x: x.new_empty(20).normal_(),
+        lambda x: torch.nn.functional.dropout(x + 1), lambda x: torch.nn.functional.alpha_dropout(x, training=True),
+        lambda x: torch.ones(20).multinomial(20), lambda x: torch.normal(torch.zeros(20), 1.0),
+    ],
+)  # fmt: skip
+def test_draws_are_the_same_or_different(draw):
+    x = torch.zeros(3, 20)
+    for mode_, equal in (("same", True), ("different", False)):
+        a, b, c = torch.vmap(draw, randomness=mode_)(x).numpy()
+        assert np.array_equal(a, b) is equal
+        assert np.array_equal(b, c) is equal
+
+
+@pytest.mark.parametrize(
+    ("draw", "randomness", "text"),
+    [
+        (lambda x: torch.zeros(3).uniform_(), "different", "Cannot ask for different inplace randomness"),
+        (lambda x: x.bernoulli(), "same", "does not currently support same randomness with a batched tensor"),
+        (lambda x: torch.zeros(3).bernoulli_(x), "different", r"inplace bernoulli\(self, \*extra_args\) is not"),
+    ],
+)
+def test_draws_that_there_are_not(draw, randomness, text):
+    with pytest.raises(RuntimeError, match=text):
+        torch.vmap(draw, randomness=randomness)(torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize(
     ("call", "error", "text"),
     [
         (lambda: torch.vmap(lambda x: x)(), ValueError, "got no inputs"),
@@ -87,6 +117,16 @@ def test_randomness():
         (lambda: torch.vmap(lambda x: x.item())(torch.ones(2)), RuntimeError, "calling .item\\(\\) on a Tensor"),
         (lambda: torch.vmap(lambda x: bool(x > 0))(torch.ones(2)), RuntimeError, "data-dependent control flow"),
         (lambda: torch.vmap(torch.sin, randomness="x"), RuntimeError, "Only allowed values for randomness"),
+        (lambda: torch.vmap(lambda x: x.tolist())(torch.ones(2, 3)), RuntimeError, "Tensor that doesn't have storage"),
+        (lambda: torch.vmap(lambda x: x.requires_grad_())(torch.ones(2)), RuntimeError, "call Tensor.requires_grad_"),
+        (lambda: torch.vmap(lambda x: x.backward())(torch.ones(2)), RuntimeError, "backward\\(\\) called inside a"),
+        (lambda: torch.vmap(torch.nonzero)(torch.ones(2, 3)), RuntimeError, "Attempted to vmap over aten::nonzero"),
+        (lambda: torch.vmap(torch.unique)(torch.ones(2, 3)), RuntimeError, "Attempted to vmap over aten::_unique2"),
+        (lambda: torch.vmap(lambda x: x[x > 0])(torch.ones(2, 3)), RuntimeError, "indexing with a boolean mask"),
+        (lambda: torch.vmap(lambda x: x.masked_select(x > 0))(torch.ones(2, 3)), RuntimeError, "vmap over `mask` in"),
+        (lambda: torch.vmap(lambda x: torch.ones(3).mul_(x))(torch.ones(2, 3)), RuntimeError, "operators instead of "
+         "inplace arithmetic. If"),
+        (lambda: torch.vmap(lambda x: torch.ones(3).fill_(x[0]))(torch.ones(2, 3)), RuntimeError, "instead of fill_."),
     ],
 )
 def test_refusals(call, error, text):

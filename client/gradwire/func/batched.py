@@ -2,21 +2,24 @@
 
 A ``Batched`` looks like one example; ``_value`` has all of them along its first dimension. In a vmap inside another
 ``_value`` may be batched itself. Ops that meet one come to :func:`apply`, which calls them on the whole batches by the
-rules of :mod:`gradwire.func.rules`, and otherwise on example after example.
+rules of :mod:`gradwire_proto.batching`, and otherwise on example after example.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 import gradwire as torch
+from gradwire import dispatch
 from gradwire.defaults import in_full
 from gradwire.dispatch import mode, ops
-from gradwire.func.rules import RULES, invoke, pointwise
+from gradwire.func import draws
 from gradwire.tensor import Tensor
+from gradwire_proto import batching, refusals
 from gradwire_proto.catalog.declare import Op
-from gradwire_proto.spec import spec
+from gradwire_proto.spec import Spec, spec
 
 ITEM = (
     "vmap: It looks like you're calling .item() on a Tensor. We don't support vmap over calling .item() on a Tensor, "
@@ -27,10 +30,24 @@ BOOL = (
     "vmap: It looks like you're attempting to use a Tensor in some data-dependent control flow. We don't support that "
     "yet, please file an issue at https://github.com/pytorch/pytorch/issues ."
 )
-RANDOM = (
-    "vmap: called random operation while in randomness error mode. Please either use the 'same' or 'different' "
-    "randomness flags on vmap or perform the randomness operation out of vmap"
+NO_STORAGE = "Cannot access data pointer of Tensor that doesn't have storage"
+REQUIRES_GRAD = (
+    "You are attempting to call Tensor.requires_grad_() (or perhaps using torch.autograd.functional.* APIs) inside of "
+    "a function being transformed by a functorch transform. This is unsupported, please attempt to use the functorch "
+    "transforms (e.g. grad, vjp, jacrev, jacfwd, hessian) or call requires_grad_() outside of a function being "
+    "transformed instead."
 )
+BACKWARD = (
+    "backward() called inside a functorch transform. This is not supported, please use functorch.grad or functorch.vjp "
+    "instead or call backward() outside of functorch transforms."
+)
+
+
+def invoke(op: Op, values: Sequence[Any]) -> Any:
+    """Call an op with its arguments in signature order."""
+    n = sum(not p.keyword_only for p in op.params)
+    named = zip(op.params[n:], values[n:], strict=True)
+    return dispatch.call(op, values[:n], {p.name: v for p, v in named})
 
 
 class Level:
@@ -38,8 +55,14 @@ class Level:
 
     def __init__(self, size: int, randomness: str):
         self.size = size
+        self.ops = ops
         self.randomness = randomness
         self.depth = len(mode.batching)
+
+    invoke = staticmethod(invoke)
+
+    def spec(self, tensor: Any) -> Spec:
+        return tensor._spec  # type: ignore[no-any-return]
 
 
 class Batched(Tensor):
@@ -64,7 +87,13 @@ class Batched(Tensor):
         raise RuntimeError(BOOL)
 
     def __repr__(self) -> str:
-        return f"BatchedTensor(lvl={self._level.depth + 1}, bdim=0, value={self._value!r})"
+        shown = textwrap.indent(repr(self._value), "    ")
+        return f"BatchedTensor(lvl={self._level.depth + 1}, bdim=0, value=\n{shown}\n)"
+
+    def numpy(self, *, force: bool = False) -> Any:
+        raise RuntimeError(NO_STORAGE)
+
+    tolist = numpy
 
     __hash__ = Tensor.__hash__
 
@@ -84,7 +113,14 @@ class Batched(Tensor):
         self.requires_grad_(value)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
-        self._value.requires_grad_(requires_grad)
+        raise RuntimeError(REQUIRES_GRAD)
+
+    def backward(self, *_: Any, **__: Any) -> None:
+        raise RuntimeError(BACKWARD)
+
+    def become(self, made: Batched) -> Tensor:
+        """Be what ``made`` is, another view of the same examples."""
+        self._value, self._spec, self._storage = made._value, made._spec, made._storage
         self._refresh()
         return self
 
@@ -122,6 +158,13 @@ def wrapped(t: Any, levels: Sequence[Level]) -> Any:
     for level in levels:
         t = wrap(level, t)
     return t
+
+
+def own(t: Any, like: Any) -> Any:
+    """The tensor with an example of its own wherever another has one."""
+    levels = levels_of([t, like])
+    with outside():
+        return wrapped(whole(t, levels), levels)
 
 
 def fresh(x: Any) -> Any:
@@ -180,7 +223,7 @@ def apply(op: Op, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     if op.random:
         levels = mode.batching
         if levels[-1].randomness == "error":
-            raise RuntimeError(RANDOM)
+            raise RuntimeError(draws.NONE)
     if not levels:
         with outside():
             return invoke(op, values)
@@ -188,67 +231,23 @@ def apply(op: Op, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     inner = [tuple(unwrap(x, level) for x in v) if type(v) is tuple else unwrap(v, level) for v in values]
     with outside(level):
         if op.random:
-            return _random(op, values, inner, level, level not in levels_of(flat))
-        if op.writes:
-            return _write(op, values, inner, level)
-        rule = _rule(op)
-        found = rule(op, values, inner, level) if rule is not None else None
-        if found is None:
-            found = _each(op, inner, values, level)
-    return _wrapped(found, level)
-
-
-def _wrapped(found: Any, level: Level) -> Any:
-    return tuple(wrap(level, t) for t in found) if isinstance(found, tuple) else wrap(level, found)
-
-
-def _rule(op: Op) -> Callable[..., Any] | None:
-    return pointwise if op.pointwise else RULES.get(op.name)
-
-
-def _example(inner: list[Any], values: list[Any], i: int) -> list[Any]:
-    def one(x: Any, seen: Any) -> Any:
-        return ops.select(x, 0, i) if x is not seen else x
-
-    return [tuple(map(one, x, seen)) if type(x) is tuple else one(x, seen)
-            for x, seen in zip(inner, values, strict=True)]  # fmt: skip
-
-
-def _each(op: Op, inner: list[Any], values: list[Any], level: Level) -> Any:
-    """The op on one example after the other."""
-    made = [invoke(op, _example(inner, values, i)) for i in range(level.size)]
-    if isinstance(made[0], tuple):
-        return tuple(ops.stack(c) for c in zip(*made, strict=True))
-    return ops.stack(made)
-
-
-def _random(op: Op, values: list[Any], inner: list[Any], level: Level, plain: bool) -> Any:
-    """Numbers for each example, or the same for all; ``plain`` where nothing given is batched."""
-    if level.randomness == "same" and plain:
-        return invoke(op, inner)
-    if op.writes:
-        if plain:
-            raise RuntimeError(f"vmap: Cannot ask for different inplace randomness on an unbatched tensor. {op.name}")
-        invoke(op, inner)
-        return values[0]
-    return _wrapped(_each(op, inner, values, level), level)
-
-
-def _write(op: Op, values: list[Any], inner: list[Any], level: Level) -> Any:
-    """An op in place: its target must have an example for each of what is written."""
-    if inner[0] is values[0]:
-        raise RuntimeError(
-            f"vmap: inplace arithmetic(self, *extra_args) is not possible because there exists a Tensor `other` in "
-            f"extra_args that has more elements than `self`. This happened due to `other` being vmapped over but "
-            f"`self` not being vmapped over in a vmap. Please try to use out-of-place operators instead of inplace "
-            f"arithmetic. If said operator is being called inside the PyTorch framework, please file a bug report "
-            f"instead. ({op.name})"
-        )
-    rule = _rule(op)
-    if rule is None or rule(op, values, inner, level) is None:
-        for i in range(level.size):
-            invoke(op, _example(inner, values, i))
+            if level.randomness == "same" and level not in levels_of(flat):
+                return invoke(op, inner)
+            found = draws.draw(op, values, inner, level)
+        elif op.writes:
+            if inner[0] is values[0]:
+                arithmetic = op.name == "copy_" or (op.inplace_of is not None and op.inplace_of.pointwise)
+                raise RuntimeError(refusals.unbatched_target("inplace arithmetic" if arithmetic else op.name))
+            batching.write(op, values, inner, level)
+        else:
+            found = batching.run(op, values, inner, level)
+    if not op.writes:
+        return _wrapped(found, level)
     targets = [values[i] for i in op.writes]
     for t in targets:
         t._refresh()
     return targets[0]
+
+
+def _wrapped(found: Any, level: Level) -> Any:
+    return tuple(wrap(level, t) for t in found) if isinstance(found, tuple) else wrap(level, found)

@@ -24,7 +24,7 @@ def _noise(input: Tensor, p: float, features: bool) -> Tensor:
         if input.ndim < 2:
             raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
         shape = (*shape[:2], *[1] * (input.ndim - 2))
-    return ops.bernoulli_(ops.full(shape, 0, dtype=input.dtype), 1 - p)
+    return ops.bernoulli(ops.full(shape, 1 - p, dtype=input.dtype))
 
 
 def _plain(input: Tensor, p: float) -> Tensor:

@@ -9,7 +9,7 @@ from gradwire.dispatch import ops
 from gradwire.export import export
 from gradwire.functions.indexing import _expand, nonzero, nonzero_columns
 from gradwire.functions.shape import viewed
-from gradwire_proto import dtypes
+from gradwire_proto import dtypes, refusals
 from gradwire_proto.catalog.meta import broadcast_shapes, wrap_dim
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     if mask.dtype is not dtypes.bool_:
         raise RuntimeError("masked_select: expected BoolTensor for mask")
     shape = broadcast_shapes(tuple(mask.shape), tuple(input.shape)) or (1,)
-    return ops.index(ops.expand(input, shape), nonzero_columns(ops.expand(mask, shape)))
+    return ops.index(ops.expand(input, shape), nonzero_columns(ops.expand(mask, shape), refusals.BATCHED_SELECT))
 
 
 @export("take_along_dim", "Tensor.take_along_dim", out=True)
@@ -135,6 +135,10 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
 
 
 def written(input: Tensor, src: Tensor, view: Any) -> Tensor:
+    if src._is_batched:
+        from gradwire.func.batched import own
+
+        input = own(input, src)
     made = ops.clone(input)
     ops.copy_(view(made), src)
     return made

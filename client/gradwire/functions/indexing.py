@@ -16,7 +16,7 @@ from gradwire.dispatch import ops
 from gradwire.export import export
 from gradwire.functions.construct import _array as as_array
 from gradwire.tensor import Tensor
-from gradwire_proto import dtypes
+from gradwire_proto import dtypes, refusals
 from gradwire_proto.spec import spec
 
 MASKS = (dtypes.bool_, dtypes.uint8)
@@ -107,7 +107,7 @@ def _index_of(v: Any, session: Any) -> Any:
         return v
     if isinstance(v, Tensor):
         integral = not v.ndim and v.dtype.category <= 1 and v.dtype not in MASKS
-        return int(v.item()) if integral else v
+        return int(v.item()) if integral and not v._is_batched else v
     if isinstance(v, np.bool_):
         return bool(v)
     if isinstance(v, (list, tuple, range, np.ndarray)):
@@ -221,18 +221,21 @@ def _expand(x: Tensor, indices: Sequence[Tensor | None]) -> list[Tensor | None]:
             out.append(t)
         else:
             _check_mask(x, d, t)
-            out += nonzero_columns(t)
+            out += nonzero_columns(t, refusals.BATCHED_MASK)
             skip = t.ndim - 1
     return out
 
 
-def nonzero_columns(mask: Tensor) -> tuple[Tensor, ...]:
-    """For each dimension, the indices of the elements that are not zero."""
-    return tuple(ops.unbind(counted_nonzero(mask), 1))
+def nonzero_columns(mask: Tensor, refusal: str = refusals.dynamic_shape("nonzero")) -> tuple[Tensor, ...]:
+    """For each dimension, the indices of the elements that are not zero; inside vmap, where each example may have
+    another number of them, a refusal."""
+    return tuple(ops.unbind(counted_nonzero(mask, refusal), 1))
 
 
-def counted_nonzero(x: Tensor) -> Tensor:
+def counted_nonzero(x: Tensor, refusal: str = refusals.dynamic_shape("nonzero")) -> Tensor:
     """The indices of the elements that are not zero, one a row; asks the server how many there are."""
+    if x._is_batched:
+        raise RuntimeError(refusal)
     x = x.detach()  # type: ignore[attr-defined]
     count = int(ops.sum(x if x.dtype is dtypes.bool_ else ops.ne(x, 0)).item())
     return ops.nonzero(x, count)

@@ -10,7 +10,7 @@ from gradwire import return_types
 from gradwire.dispatch import ops
 from gradwire.export import export
 from gradwire.functions.calculus import diff, sides
-from gradwire_proto import dtypes
+from gradwire_proto import dtypes, refusals
 from gradwire_proto.catalog.meta import wrap_dim
 from gradwire_proto.dtypes import Category
 
@@ -249,6 +249,8 @@ def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, ret
     """The distinct elements in order. Waits for the server: their number is in the data."""
     if dim is not None and input.ndim != 1:
         raise NotImplementedError("unique() along a dim is not implemented")
+    if input._is_batched:
+        raise RuntimeError(refusals.dynamic_shape("_unique2"))
     x, order = ops.sort(ops.detach(ops.view(ops.clone(input), (input.numel(),))), 0)
     return _distinct(x, order, return_inverse, return_counts, input.shape)
 
@@ -259,5 +261,7 @@ def unique_consecutive(input: Tensor, return_inverse: bool = False, return_count
     """The elements without direct repetitions. Waits for the server: their number is in the data."""
     if dim is not None and input.ndim != 1:
         raise NotImplementedError("unique_consecutive() along a dim is not implemented")
+    if input._is_batched:
+        raise RuntimeError(refusals.dynamic_shape("unique_consecutive"))
     x = ops.detach(ops.view(ops.clone(input), (input.numel(),)))
     return _distinct(x, None, return_inverse, return_counts, input.shape)

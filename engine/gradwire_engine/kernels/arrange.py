@@ -9,7 +9,7 @@ from gradwire_engine.registry import kernel
 from gradwire_engine.scatter import add_at
 from gradwire_proto.catalog.arrange import cat_skips
 
-kernel("flip", lambda xp, input, dims: xp.flip(input, dims).copy(order="C"))
+kernel("flip", lambda xp, input, dims: xp.flip(input, dims if input.ndim else ()).copy(order="C"))
 kernel("roll", lambda xp, input, shifts, dims: xp.roll(input, shifts, dims) if dims else xp.roll(input, shifts[0]))
 kernel("repeat", lambda xp, input, repeats: xp.tile(input, repeats))
 kernel("tril", lambda xp, input, diagonal: xp.tril(input, diagonal))
