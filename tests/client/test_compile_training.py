@@ -30,6 +30,7 @@ MAKERS = [
     lambda p: optim.RAdam(p, lr=0.1, betas=(0.5, 0.8)),
     lambda p: optim.ASGD(p, lr=0.1, t0=2, lambd=0.1),
     lambda p: optim.Rprop(p, lr=0.1),
+    lambda p: optim.Adafactor(p, lr=0.1),
     lambda p: optim.Adam([{"params": p[:1], "lr": 0.2}, {"params": p[1:]}], lr=0.1),
 ]
 

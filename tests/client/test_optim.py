@@ -24,6 +24,7 @@ MAKERS = [
     lambda p: optim.RAdam(p, lr=0.1, betas=(0.5, 0.9)),
     lambda p: optim.ASGD(p, lr=0.1, t0=2),
     lambda p: optim.Rprop(p, lr=0.1),
+    lambda p: optim.Adafactor(p, lr=0.1),
 ]
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from gradwire import anomaly
 from gradwire.capture import here
+from gradwire.capture.watch import PLAIN
 from gradwire.dispatch import Known, _outside, mode, ops
 from gradwire.mirror import Node
 from gradwire.tensor import Tensor
@@ -259,7 +260,7 @@ def options(o: Optimizer) -> list[Any]:
         for group in o.param_groups for name, v in group.items()
     ]  # fmt: skip
     if not o._steps:  # a user's own, which may count in Python
-        found += [v for entry in o.state.values() for v in entry.values() if not isinstance(v, Tensor)]
+        found += [v for entry in o.state.values() for v in entry.values() if type(v) in PLAIN]
     return found
 
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from gradwire.optim import lr_scheduler
 from gradwire.optim.algorithms import ASGD, SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop, Rprop
+from gradwire.optim.composed import Adafactor, Muon
+from gradwire.optim.lbfgs import LBFGS
 from gradwire.optim.optimizer import Optimizer
 
 __all__ = [
     "ASGD",
+    "LBFGS",
     "SGD",
     "Adadelta",
+    "Adafactor",
     "Adagrad",
     "Adam",
     "AdamW",
     "Adamax",
+    "Muon",
     "NAdam",
     "Optimizer",
     "RAdam",

@@ -6,10 +6,10 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
-from gradwire.autograd.grad_mode import enable_grad, no_grad
+from gradwire.autograd.grad_mode import no_grad
 from gradwire.capture.record import paused
 from gradwire.dispatch import ops
-from gradwire.optim.optimizer import Optimizer, Params
+from gradwire.optim.optimizer import Optimizer, Params, evaluated, plain_rate
 from gradwire.tensor import Tensor
 from gradwire.types import default_dtype
 from gradwire_proto import dtypes
@@ -49,10 +49,7 @@ class Fused(Optimizer):
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the parameters that have a gradient; ``closure`` computes the loss anew and is given back."""
-        loss = None
-        if closure is not None:
-            with enable_grad():
-                loss = closure()
+        loss = evaluated(closure)
         with no_grad():
             for i, group in enumerate(self.param_groups):
                 params = group["params"]
@@ -62,7 +59,7 @@ class Fused(Optimizer):
                 state: State = defaultdict(list)
                 for name, _ in names:
                     state[name] = [self.state[p][name] for p in params]
-                self._update(params, state, self._steps[i], group)
+                self._update(params, state, self._steps[i], plain_rate(group))
         return loss
 
     def _fill(self, i: int, params: list[Tensor], names: list[tuple[str, float]]) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gradwire.autograd.grad_mode import no_grad
+from gradwire.autograd.grad_mode import enable_grad, no_grad
 from gradwire.capture import here
 from gradwire.dispatch import ops
 from gradwire.nn.hooks import Hook, RemovableHandle, add
@@ -40,12 +40,24 @@ def register_optimizer_step_post_hook(hook: Callable[..., None]) -> RemovableHan
     return add(_after_steps, Hook(hook))
 
 
+def one_element(lr: float | Tensor) -> None:
+    """Refuse a rate that is several numbers."""
+    if isinstance(lr, Tensor) and lr.numel() != 1:
+        raise ValueError("Tensor lr must be 1-element")
+
+
+def plain_rate(group: dict[str, Any]) -> dict[str, Any]:
+    """The group, with a rate that has no dimensions."""
+    lr = group["lr"]
+    if isinstance(lr, Tensor) and lr.ndim:
+        return {**group, "lr": lr.reshape(())}  # type: ignore[attr-defined]
+    return group
+
+
 def check(lr: float | Tensor, betas: tuple[float, ...] = (), **options: float) -> None:
     """Refuse what is negative; names are those of torch's errors. A rate on the server is not read."""
-    if isinstance(lr, Tensor):
-        if lr.numel() != 1:
-            raise ValueError("Tensor lr must be 1-element")
-    elif not lr >= 0:
+    one_element(lr)
+    if not isinstance(lr, Tensor) and not lr >= 0:
         raise ValueError(f"Invalid learning rate: {lr}")
     for i, beta in enumerate(betas):
         if not 0 <= beta < 1:
@@ -53,6 +65,14 @@ def check(lr: float | Tensor, betas: tuple[float, ...] = (), **options: float) -
     for name, value in options.items():
         if not value >= 0:
             raise ValueError(f"Invalid {name} value: {value}")
+
+
+def evaluated(closure: Callable[[], Any] | None) -> Any:
+    """The loss that ``step`` returns, computed with gradients."""
+    if closure is None:
+        return None
+    with enable_grad():
+        return closure()
 
 
 def _hooked(step: Callable[..., Any]) -> Callable[..., Any]:
