@@ -271,7 +271,7 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
                 began = perf_counter_ns()
                 made = node.run(grads, False)
                 took = perf_counter_ns() - began
-                name = node.op.name
+                name = node.case.base.name
                 if name in spent:
                     spent[name].append(took)
                 else:

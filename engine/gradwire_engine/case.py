@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -11,6 +12,7 @@ from gradwire_engine.backend import NUMPY_DTYPE
 from gradwire_engine.pieces import divisible, kernel_in_pieces, plan_in_pieces
 from gradwire_engine.registry import KERNELS, RULES, Plan
 from gradwire_proto.catalog.declare import Op
+from gradwire_proto.catalog.overloads import node_name
 from gradwire_proto.spec import Spec
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ class Case:
 
     __slots__ = (
         "apart", "args", "asks", "base", "carrying", "clean", "dense", "holes", "in_specs", "kernel", "kwargs", "lists",
-        "made", "need", "op", "parted", "results", "savings", "spans", "specs", "tensors", "times",
+        "made", "need", "node", "op", "other", "parted", "results", "savings", "spans", "specs", "tensors", "times",
     )  # fmt: skip
 
     def __init__(self, engine: Engine, op: Op, specs: Sequence[Any]):
@@ -51,6 +53,8 @@ class Case:
         self.op = op
         self.base = op.inplace_of or op
         """The op whose kernel runs and whose derivative is recorded: of an in-place form the other one."""
+        self.node = node_name(self.base, specs)
+        """What its nodes are called."""
         self.apart = bool(op.writes) or op.view_of is not None
         """Whether it writes to its arguments, or makes views."""
         self.specs = specs
@@ -84,6 +88,8 @@ class Case:
         self.need = inferred.nbytes
         """Bytes to be had before the kernel runs."""
         self.savings: dict[int, Saving] = {}
+        self.other: Case | None = None
+        """See :meth:`renamed`."""
         self.dense = False
         """Whether the kernel's results were found to be as promised: dense, of their own memory, of their types."""
         self.clean = False
@@ -110,6 +116,13 @@ class Case:
         self.spans = tuple(spans)
         # A kernel may have to write out tensors that are larger than their memory.
         self.need += sum(s.nbytes for s in in_specs if type(s) is Spec and s.reach < s.numel)
+
+    def renamed(self, node: str) -> Case:
+        """The same, but for the name of its nodes."""
+        if self.other is None:
+            self.other = copy.copy(self)
+            self.other.node = node
+        return self.other
 
     def saving(self, mask: int) -> Saving:
         """What to keep where bit i of ``mask`` says that argument ``tensors[i]`` wants a gradient.

@@ -286,8 +286,7 @@ class Engine:
         if not mask:
             return None
         saving = case.savings.get(mask) or case.saving(mask)
-        node = OpNode(self, case.base, saving.plan, saving.needs, tuple(edges), case.in_specs, case.results,
-                      case.spans)  # fmt: skip
+        node = OpNode(self, case, saving.plan, saving.needs, tuple(edges))
         saved = node.saved = saving.blank.copy()
         for slot, i in saving.inputs:
             v = values[i]
@@ -327,8 +326,7 @@ class Engine:
         if node is not None:
             t = targets[0]
             node.save_results([t])
-            first = op.writes[0]
-            rebase(t, node, node.spans[first][0] if node.spans else first)
+            rebase(t, node, case.spans[op.writes[0]][0])
         return targets
 
     def _before_write(self, t: Tensor) -> Tensor:
@@ -360,12 +358,13 @@ class Engine:
             self.meter.check(made.nbytes)
             array[...] = self.tidy(case, self._call(case, args), args)[0]
 
-    def replay(self, chain: tuple[tuple[Op, tuple[Any, ...], int], ...], base: Any) -> Any:
-        """A chain of view ops anew from ``base``, a tensor or an array."""
-        for op, plain, nr in chain:
+    def replay(self, chain: tuple[tuple[Op, tuple[Any, ...], int], ...], base: Any, node: str = "") -> Any:
+        """A chain of view ops anew from ``base``, a tensor or an array; ``node`` is to be the last node's name."""
+        for left, (op, plain, nr) in zip(range(len(chain) - 1, -1, -1), chain, strict=True):
             values = [base if i == op.view_of else v for i, v in enumerate(plain)]
             if type(base) is Tensor:
-                base = self.apply(op, values)[nr]
+                case = self.case(op, [v.spec if type(v) is Tensor else _spec(v) for v in values])
+                base = self.run(case if left or not node else case.renamed(node), values)[nr]
             else:
                 made = run_kernel(op, values)
                 base = made[nr] if op.returns_list else made

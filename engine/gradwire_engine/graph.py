@@ -15,10 +15,10 @@ from gradwire_engine.backend import NUMPY_DTYPE
 from gradwire_engine.registry import RULES, Plan
 from gradwire_engine.tensor import Tensor
 from gradwire_proto import refusals
-from gradwire_proto.catalog.declare import Op
 from gradwire_proto.spec import Spec
 
 if TYPE_CHECKING:
+    from gradwire_engine.case import Case
     from gradwire_engine.engine import Engine
 
 Edge = tuple["Node", int] | None
@@ -144,8 +144,12 @@ def history(t: Tensor) -> Edge:
             raise RuntimeError(refusals.view_written(t.creation, node, t.output_nr, behind=True))
         t.generation = base.generation
         if base.requires_grad:
-            replayed = t.engine.replay(t.chain, base)
-            adopt(t, replayed.grad_fn, replayed.output_nr)
+            before, t.engine.grad_enabled = t.engine.grad_enabled, True
+            try:
+                again = t.engine.replay(t.chain, base, "AsStridedBackward0")  # torch makes one window of the chain
+            finally:
+                t.engine.grad_enabled = before
+            adopt(t, again.grad_fn, again.output_nr)
     if t.grad_fn is not None:
         return t.grad_fn, t.output_nr
     if not t.requires_grad:
@@ -175,33 +179,29 @@ def accumulator(t: Tensor) -> AccumulateGrad:
 class OpNode(Node):
     """A recorded op with a rule. ``saved`` holds one entry for each slot of the plan."""
 
-    __slots__ = ("needs", "op", "plan", "saved", "spans")
+    __slots__ = ("case", "needs", "plan", "saved")
 
-    def __init__(self, engine: Engine, op: Op, plan: Plan, needs: tuple[bool, ...], edges: tuple[Edge, ...],
-                 in_specs: tuple[Spec, ...], out_specs: tuple[Spec, ...],
-                 spans: tuple[tuple[int, int], ...]):  # fmt: skip
+    def __init__(self, engine: Engine, case: Case, plan: Plan, needs: tuple[bool, ...], edges: tuple[Edge, ...]):
         # As Node does, without the call: this is what every recorded op pays.
         self.engine = engine
         self.edges = edges
-        self.in_specs = in_specs
-        self.out_specs = out_specs
+        self.in_specs = case.in_specs
+        self.out_specs = case.results
         engine.recorded += 1
         self.seq = engine.recorded
         self.line = engine.line
         self.hooks = None
         self.retained = None
         self.alive = engine.alive
-        self.op = op
+        self.case = case
         self.plan = plan
         self.needs = needs
-        self.spans = spans
-        """For each argument, which edges are its."""
         self.saved: list[Any] | None = None
         """What the formulas need: first of the arguments, then (:meth:`save_results`) of the results."""
 
     @property
     def name(self) -> str:
-        return self.op.node
+        return self.case.node
 
     def save_results(self, results: list[Tensor]) -> None:
         """Keep what the formulas need of the results, which an in-place op has later than its arguments."""
@@ -239,8 +239,8 @@ class OpNode(Node):
             if len(targets) == 1:
                 made = (made,)
             for target, g in zip(targets, made, strict=True):
-                a, b = self.spans[target]
-                if g is not None and self.op.params[target].is_list:
+                a, b = self.case.spans[target]
+                if g is not None and self.case.base.params[target].is_list:
                     out[a:b] = g
                 elif b > a:
                     out[a] = g
@@ -306,11 +306,12 @@ def shown(node: Node) -> Sequence[int]:
     """Which edges of a node torch's node has, too: not those of arguments that have no derivative."""
     if type(node) is not OpNode:
         return range(len(node.edges))
-    targets = {i for f in RULES[node.op.name].formulas for i in f.targets}
+    op = node.case.base
+    targets = {i for f in RULES[op.name].formulas for i in f.targets}
     found: list[int] = []
-    for i, (p, (start, end)) in enumerate(zip(node.op.params, node.spans, strict=True)):
+    for i, (p, (start, end)) in enumerate(zip(op.params, node.case.spans, strict=True)):
         if i in targets and not (
-            p.kind == "Tensor|Scalar" and type(node.in_specs[start]) is not Spec and node.op.name not in WRAPPING
+            p.kind == "Tensor|Scalar" and type(node.in_specs[start]) is not Spec and op.name not in WRAPPING
         ):
             found += range(start, end)
     return found

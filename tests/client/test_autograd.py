@@ -222,6 +222,14 @@ def test_names_and_edges():
         "AddBackward0": x + 1, "MulBackward0": x * 2, "SumBackward0": x.sum(), "MmBackward0": x.mm(x),
         "PowBackward0": x**2, "SelectBackward0": x[0], "ViewBackward0": x.view(4), "ReluBackward0": x.relu(),
         "TBackward0": x.t(), "CloneBackward0": x.clone(), "MeanBackward0": x.mean(), "ExpBackward0": x.exp(),
+        "Log1PBackward0": x.log1p(), "SumBackward1": x.sum(0), "MeanBackward1": x.mean((0, 1)), "ProdBackward0":
+        x.prod(),
+        "ProdBackward1": x.prod(0), "PowBackward1": x**x, "PowBackward2": 2**x, "ClampBackward1": x.clamp(0),
+        "ClampBackward0": x.clamp(x), "ClampMinBackward1": x.clamp_min(x), "FmodBackward1": x.fmod(x),
+        "RemainderBackward0": x % 2, "DivBackward2": x.div(2, rounding_mode="floor"), "XlogyBackward1":
+        torch.xlogy(2, x),
+        "MaskedFillBackward1": x.masked_fill(x > 0, x.sum()), "LerpBackward1": x.lerp(x, x), "SqueezeBackward0":
+        x.squeeze(), "SqueezeBackward1": x[None].squeeze(0), "SqueezeBackward2": x[None, None].squeeze((0, 1)),
     }  # fmt: skip
     assert [y.grad_fn.name() for y in names.values()] == list(names)
     y = (x * torch.ones(2, 2)).exp()

@@ -109,6 +109,16 @@ def test_views_that_may_not_be_written_to_are_lost_with_a_write_to_their_base():
         early.add_(x[:1])
 
 
+def test_a_view_whose_base_was_written_to_is_a_window_on_it():
+    y = torch.tensor(A, requires_grad=True) * 2
+    row, block = y[1], y.unsqueeze(0).squeeze((0,))
+    y.mul_(3)
+    with torch.no_grad():
+        assert [row.grad_fn.name(), block.grad_fn.name()] == ["AsStridedBackward0"] * 2
+    assert y.grad_fn.name() == "MulBackward0"
+    row.sum().backward()
+
+
 def test_assignment():
     x = torch.zeros(3, 4)
     x[0] = 1

@@ -380,7 +380,8 @@ def parse(signature: str) -> tuple[str, tuple[Param, ...], tuple[Result, ...]]:
 
 
 def _camel(name: str) -> str:
-    return "".join(w[:1].upper() + w[1:] for w in name.split("_"))
+    """In torch's camel case, where a letter after a digit is a capital, too."""
+    return re.sub(r"(?:^|_|(?<=\d))([a-z])", lambda m: m[1].upper(), name).replace("_", "")
 
 
 def elementwise(meta: M) -> M:
