@@ -63,7 +63,7 @@ nn.load()
 
 
 def __getattr__(name: str) -> Any:
-    if name in ("testing", "draw"):
+    if name in ("testing", "draw", "utils"):
         return importlib.import_module(f"gradwire.{name}")
     raise AttributeError(f"module 'gradwire' has no attribute {name!r}")
 

@@ -7,7 +7,7 @@ says so, and the client waits.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 
@@ -50,6 +50,20 @@ class Node:
         """Take over the retained gradient of a tensor whose node was ``before``, until an in-place op."""
         if before is not None and before.retains:
             self.retains, self.has_grad, self.unsure, self.replaced = True, before.has_grad, True, before.replaced
+
+
+def own_nodes(roots: Iterable[Node], own: Callable[[Node], bool]) -> tuple[set[Node], set[Node]]:
+    """The nodes of a function's own behind some of them, and what the last of these lead to."""
+    inside, beyond = set(roots), set()
+    stack = list(inside)
+    while stack:
+        for p in stack.pop().parents:
+            if p.leaf or not own(p):
+                beyond.add(p)
+            elif p not in inside:
+                inside.add(p)
+                stack.append(p)
+    return inside, beyond
 
 
 class Walk:

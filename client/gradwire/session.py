@@ -190,13 +190,13 @@ class Session:
         self.tell_dead()
         self.wire.add_call(words)
 
-    def tell_dead(self) -> None:
-        """Tell the server of what was dropped, where it is worth it."""
+    def tell_dead(self, now: bool = False) -> None:
+        """Tell the server of what was dropped, where it is worth it, or ``now``. Call with ``wire.lock`` held."""
         if self.closed:
             waits.freeze()
             raise RuntimeError(self._why_closed)
         dead = self._dead
-        if len(dead) >= FREE_COUNT or self._dead_bytes >= FREE_BYTES:
+        if len(dead) >= FREE_COUNT or self._dead_bytes >= FREE_BYTES or now:
             self._dead_bytes = 0
             self.wire.add().free.tensors.extend([dead.popleft() for _ in range(len(dead))])
         if self.programs.dead:

@@ -6,7 +6,7 @@ Never recursion, so that a chain of a million nodes is no different from one of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import repeat
 from operator import attrgetter
 from time import perf_counter_ns
@@ -107,8 +107,8 @@ def _starts(engine: Engine, roots: list[Tensor], grads: list[Tensor | None],
     return starts
 
 
-def _order(starts: list[Node], targets: set[Node] | None) -> tuple[list[Node], dict[Node, int], set[Node],
-                                                                   set[Node] | None, set[Node]]:  # fmt: skip
+def _order(starts: list[Node], targets: set[Node] | None, cut: bool) -> tuple[list[Node], dict[Node, int], set[Node],
+                                                                              set[Node] | None, set[Node]]:  # fmt: skip
     """What there is to run: the nodes, latest last, apart from the leaves; how many gradients each leaf waits for; and
     the nodes again as a set.
 
@@ -116,12 +116,16 @@ def _order(starts: list[Node], targets: set[Node] | None) -> tuple[list[Node], d
     is one in which every gradient has arrived when it is wanted: there is nothing to count, but for the leaves, which
     torch runs as soon as they are complete.
 
-    With ``targets``, only what leads to one of them; then also what may be visited, and where it ends.
+    With ``targets``, only what leads to one of them; then also what may be visited, and where it ends. With ``cut`` it
+    ends at each of them, and none is to be run.
     """
     nodes: list[Node] = []
     waiting: dict[Node, int] = {}
     seen = set(starts)
     stack = list(seen)
+    if cut and targets is not None:
+        seen |= targets
+        waiting = dict.fromkeys(targets, 1)  # for what never comes
     while stack:
         node = stack.pop()
         if type(node) is AccumulateGrad:
@@ -158,8 +162,10 @@ _seq = attrgetter("seq")
 
 
 def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool, create_graph: bool,
-         only: list[tuple[Node, int]] | None, check_nan: bool, accumulate: bool) -> list[Any]:  # fmt: skip
-    """Run the graph; the gradients that arrived at the edges ``only``, where given."""
+         only: Sequence[tuple[Node, int]] | None, check_nan: bool, accumulate: bool,
+         cut: bool = False) -> list[Any]:  # fmt: skip
+    """Run the graph; the gradients that arrived at the edges ``only``, where given. With ``cut`` nothing is run there
+    nor beyond, and no hook sees them."""
     trace = engine.trace
     tensors = create_graph or trace is not None
     if check_nan and trace is not None:
@@ -168,8 +174,8 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
     captures: dict[Node, list[int]] = {}
     for n, nr in only or ():
         captures.setdefault(n, []).append(nr)
-    nodes, waiting, seen, needed, ends = _order([s[0] for s in starts], None if only is None else set(captures))
-    if accumulate:
+    nodes, waiting, seen, needed, ends = _order([s[0] for s in starts], None if only is None else set(captures), cut)
+    if accumulate or cut:
         captures, ends = {}, set()  # what backward is to fill runs like all else, as torch has it
     arrived: dict[Node, list[Any]] = {}
     """The gradients of each node's outputs so far."""
@@ -235,8 +241,10 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
             engine.line = node.line
 
     node: Node | None = None
-    before = engine.grad_enabled, engine.phase, engine.retain_graph
-    engine.grad_enabled, engine.phase, engine.retain_graph = create_graph, "backward", retain_graph
+    before = engine.grad_enabled, engine.phase, engine.retain_graph, engine.check_nan
+    engine.grad_enabled, engine.phase, engine.retain_graph, engine.check_nan = (
+        create_graph, "backward", retain_graph, check_nan,
+    )  # fmt: skip
     engine.passes += 1
     engine.passing.append((engine.passes, (seen, waiting) if needed is None else (needed,)))
     try:
@@ -319,10 +327,23 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
         raise
     finally:
         engine.passing.pop()
-        engine.grad_enabled, engine.phase, engine.retain_graph = before
+        engine.grad_enabled, engine.phase, engine.retain_graph, engine.check_nan = before
         for name, times in spent.items():
             engine.timer(name, "backward").extend(times)
+    if cut:
+        return [arrived[n][nr] if n in arrived else None for n, nr in only or ()]
     return [captured.get(edge) for edge in only or ()]
+
+
+def through(engine: Engine, starts: list[tuple[Node, int, Any]], edges: Sequence[tuple[Node, int]]) -> list[Any]:
+    """Within a backward pass, in a node: the gradients at ``edges`` that come through a history of the node's own.
+
+    Args:
+        starts: where it begins, and the gradients there.
+        edges: where it ends, which are the node's.
+    """
+    create_graph = engine.grad_enabled
+    return _run(engine, starts, create_graph, create_graph, edges, engine.check_nan, accumulate=False, cut=True)
 
 
 def will_run(engine: Engine, node: Node) -> bool:

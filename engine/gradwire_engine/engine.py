@@ -55,6 +55,8 @@ class Engine:
         """The client's location of the instruction being executed."""
         self.retain_graph = False
         """Whether the backward pass under way keeps what was saved."""
+        self.check_nan = False
+        """Whether it ends where a node makes NaN."""
         self.passes = 0
         """Backward passes begun so far."""
         self.passing: list[tuple[int, tuple[Container[Node], ...]]] = []

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradwire_engine import Tensor, backward, grad
+from gradwire_engine import Tensor, backward, checkpoint, grad
 from gradwire_engine.backend import to_host
 from gradwire_engine.generators import generator
 from gradwire_engine.tensor import Storage
@@ -212,6 +212,12 @@ def _get_gradient(s: Session, m: pb.GetGradient) -> None:
         s.reply(done=pb.Done(request=m.request, defined=[g is not None]))
 
 
+def _begin_function(s: Session, m: pb.BeginFunction) -> None:
+    if len(s.begun_functions) >= s.limits.max_hooks:
+        raise MemoryError(f"the session has a limit of {s.limits.max_hooks} functions that are being run")
+    s.begun_functions[m.function] = s.engine.recorded
+
+
 def _record_function(s: Session, m: pb.RecordFunction) -> None:
     try:
         outputs = _tensors(s, m.outputs)
@@ -220,13 +226,19 @@ def _record_function(s: Session, m: pb.RecordFunction) -> None:
             s.check_fresh(i)
         if len(m.results) != len(outputs):
             raise ValueError(f"{len(outputs)} outputs, but {len(m.results)} ids for the results")
-        results = s.engine.record_function(
-            m.name,
-            m.function,
-            [s.maybe(i) for i in m.inputs],
-            outputs,
-            [nr not in skip for nr in range(len(outputs))],
-        )
+        if m.again:
+            since = s.begun_functions.pop(m.function, None)
+            if since is None:
+                raise ValueError(f"function {m.function} was not begun")
+            results = checkpoint.record(s.engine, m.name, m.function, outputs, since) if outputs else []
+        else:
+            results = s.engine.record_function(
+                m.name,
+                m.function,
+                [s.maybe(i) for i in m.inputs],
+                outputs,
+                [nr not in skip for nr in range(len(outputs))],
+            )
     except Exception as e:
         s.poison(m.results, s.explain(e))
         return
@@ -288,6 +300,7 @@ TABLE: dict[str, Callable[[Session, Any], None]] = {
     "add_hook": hooks.add,
     "remove_hook": hooks.remove,
     "will_run": hooks.will_run,
+    "begin_function": _begin_function,
     "record_function": _record_function,
     "saved_result": _saved_result,
     "inspect": nodes.inspect,

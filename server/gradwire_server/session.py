@@ -75,6 +75,8 @@ class Session:
         self.nodes: weakref.WeakValueDictionary[int, Node] = weakref.WeakValueDictionary()
         """What History told of, by the numbers that it gave."""
         self.functions: weakref.WeakValueDictionary[int, FunctionNode] = weakref.WeakValueDictionary()
+        self.begun_functions: dict[int, int] = {}
+        """How many nodes there were when the client began to run each function that it will record as run again."""
         self.transfers = Transfers(self.engine.meter, limits.max_transfers)
         self.segments: Segments | None = None
         """Where the client shares memory with this server."""

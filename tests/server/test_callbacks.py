@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+import pytest
+
 from gradwire_proto.v1 import gradwire_pb2 as pb
 from tests.server.raw import Raw, apply, put
 
@@ -122,3 +125,41 @@ def test_the_bytes_of_what_waits_are_bounded(raw, service, monkeypatch):
     assert raw.reply("done").request == 9
     assert raw.reply("error").op == "neg"  # the one that waited was executed
     assert service.sessions[raw.key.session_id]._behind_bytes == 0
+
+
+def test_a_function_that_is_run_again(raw):
+    """d(exp x)²/dx, of which only x and the result are kept until backward."""
+    def run(first: int) -> list[pb.Instruction]:
+        return [apply("exp", 10, results=(first,)), apply("mul", first, first, results=(first + 1,))]
+
+    raw.send(
+        put(10, [1.0, 2.0], True),
+        pb.Instruction(begin_function=pb.BeginFunction(function=7)),
+        *run(11),
+        pb.Instruction(record_function=pb.RecordFunction(name="Squares", function=7, outputs=[12], results=[13],
+                                                         again=True)),
+        pb.Instruction(free=pb.Free(tensors=[11, 12])),
+        apply("sum", 13, results=(14,)),
+        pb.Instruction(backward=pb.Backward(tensors=[14], request=9)),
+    )  # fmt: skip
+    call = raw.reply("callback")
+    assert (call.function, list(call.gradients), call.retain_graph) == (7, [], False)
+    grad_mode = pb.Instruction(set_grad_mode=pb.SetGradMode(enabled=True))
+    raw.send(grad_mode, *run(21), pb.Instruction(answer=pb.Answer(callback=call.id, results=[22])), received=1)
+    assert raw.reply("done").request == 9
+    raw.send(pb.Instruction(get_gradient=pb.GetGradient(tensor=10, result=30)))
+    assert raw.get(30) == pytest.approx(2 * np.exp([2.0, 4.0]))
+
+
+def test_only_what_was_begun_is_recorded_as_run_again(raw, service):
+    begin = pb.Instruction(begin_function=pb.BeginFunction(function=7))
+    record = pb.RecordFunction(name="F", function=7, outputs=[10], results=[11], again=True)
+    raw.send(put(10, [1.0]), pb.Instruction(record_function=record))
+    assert raw.error(11).message == "function 7 was not begun"
+    raw.send(begin, pb.Instruction(record_function=pb.RecordFunction(function=7, again=True)))
+    session = service.sessions[raw.key.session_id]
+    assert raw.get(10) == [1.0]
+    assert not session.begun_functions
+    session.begun_functions.update(dict.fromkeys(range(100, 100 + session.limits.max_hooks), 0))
+    raw.send(begin)
+    assert raw.reply("error").message == "the session has a limit of 100000 functions that are being run"

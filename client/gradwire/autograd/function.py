@@ -123,6 +123,43 @@ class Context:
             m.function, m.index, m.tensor, m.result = self._number, index, t._id, made._id
         return made
 
+    def _answer(self, m: pb.Callback, grads: list[Tensor | None]) -> list[Tensor | None]:
+        """The gradients of the inputs, which backward has called back for."""
+        cls: Any = self._function
+        if self.materialize_grads:
+            grads = [dispatch.ops.full(s.shape, 0, dtype=s.dtype) if g is None else g
+                     for g, s in zip(grads, self._specs, strict=True)]  # fmt: skip
+        own, other = cls.backward is not Function.backward, cls.vjp is not Function.vjp
+        if own and other:
+            raise RuntimeError(TWO_BACKWARDS)
+        if self._places is not None:  # outputs that are no tensors have None
+            filled: list[Tensor | None] = [None] * self._width
+            for place, g in zip(self._places, grads, strict=True):
+                filled[place] = g
+            grads = filled
+        run = cls.backward if own else cls.vjp
+        made = run(self, *grads)
+        if not m.retain_graph:
+            self._saved = None
+        several = list(made) if isinstance(made, tuple) else [made]
+        wanted = len(self.needs_input_grad)
+        name = f"{cls.__name__}Backward"
+        while len(several) > wanted and several[-1] is None:
+            several.pop()
+        if len(several) != wanted:
+            raise RuntimeError(
+                f"function {name} returned an incorrect number of gradients (expected {wanted}, got {len(several)})"
+            )
+        for i, g in enumerate(several):
+            if g is not None and i not in self._tensors:
+                raise RuntimeError(
+                    f"function {name} returned a gradient different than None at position {i + 1}, but the "
+                    "corresponding forward input was not a Variable"
+                )
+            if g is not None and not isinstance(g, Tensor):
+                raise RuntimeError(f"expected Variable or None (got {type(g).__name__})")
+        return [g if self.needs_input_grad[i] else None for i, g in enumerate(several) if i in self._tensors]
+
     def _finish(self, inputs: Sequence[Any], outputs: list[Tensor], results: list[Tensor]) -> None:
         saved: list[Any] = []
         for t in self._to_save:
@@ -311,6 +348,7 @@ def _alias(t: Tensor) -> Tensor:
 
 def answer(session: Session, m: pb.Callback) -> pb.Answer:
     """Run what the server calls back for, and say what came of it."""
+    session.answers.clear()  # the server has read those before
     kind = m.WhichOneof("kind")
     grads: list[Tensor | None] = []
     for i, s in zip(m.gradients, m.specs, strict=True):
@@ -331,7 +369,10 @@ def answer(session: Session, m: pb.Callback) -> pb.Answer:
             hook = session.hooks.get(m.hook)
             made = () if hook is None else hook(grads, m.inputs)
         else:
-            made = _function(session, m, grads)
+            function = session.functions.get(m.function)
+            if function is None:
+                raise RuntimeError(refusals.FREED)
+            made = function._answer(m, grads)
     except Exception as e:
         traceback.clear_frames(e.__traceback__)
         session.raised = e
@@ -342,43 +383,3 @@ def answer(session: Session, m: pb.Callback) -> pb.Answer:
     reply.results.extend([0 if t is None else t._id for t in made])
     session.answers.extend(made)  # not freed before the server has read the answer
     return reply
-
-
-def _function(session: Session, m: pb.Callback, grads: list[Tensor | None]) -> list[Tensor | None]:
-    ctx: Context | None = session.functions.get(m.function)
-    if ctx is None:
-        raise RuntimeError(refusals.FREED)
-    cls: Any = ctx._function
-    if ctx.materialize_grads:
-        grads = [dispatch.ops.full(s.shape, 0, dtype=s.dtype) if g is None else g
-                 for g, s in zip(grads, ctx._specs, strict=True)]  # fmt: skip
-    own, other = cls.backward is not Function.backward, cls.vjp is not Function.vjp
-    if own and other:
-        raise RuntimeError(TWO_BACKWARDS)
-    if ctx._places is not None:  # outputs that are no tensors have None
-        filled: list[Tensor | None] = [None] * ctx._width
-        for place, g in zip(ctx._places, grads, strict=True):
-            filled[place] = g
-        grads = filled
-    run = cls.backward if own else cls.vjp
-    made = run(ctx, *grads)
-    if not m.retain_graph:
-        ctx._saved = None
-    several = list(made) if isinstance(made, tuple) else [made]
-    wanted = len(ctx.needs_input_grad)
-    name = f"{cls.__name__}Backward"
-    while len(several) > wanted and several[-1] is None:
-        several.pop()
-    if len(several) != wanted:
-        raise RuntimeError(
-            f"function {name} returned an incorrect number of gradients (expected {wanted}, got {len(several)})"
-        )
-    for i, g in enumerate(several):
-        if g is not None and i not in ctx._tensors:
-            raise RuntimeError(
-                f"function {name} returned a gradient different than None at position {i + 1}, but the corresponding "
-                "forward input was not a Variable"
-            )
-        if g is not None and not isinstance(g, Tensor):
-            raise RuntimeError(f"expected Variable or None (got {type(g).__name__})")
-    return [g if ctx.needs_input_grad[i] else None for i, g in enumerate(several) if i in ctx._tensors]

@@ -563,6 +563,7 @@ class Instruction(_message.Message):
     SET_DATA_FIELD_NUMBER: _builtins.int
     EDGE_FIELD_NUMBER: _builtins.int
     WILL_RUN_FIELD_NUMBER: _builtins.int
+    BEGIN_FUNCTION_FIELD_NUMBER: _builtins.int
     LOCATION_FIELD_NUMBER: _builtins.int
     location: _builtins.int
     """Id of the Location that caused it, 0 if unknown."""
@@ -618,6 +619,8 @@ class Instruction(_message.Message):
     def edge(self) -> Global___Edge: ...
     @_builtins.property
     def will_run(self) -> Global___WillRun: ...
+    @_builtins.property
+    def begin_function(self) -> Global___BeginFunction: ...
     def __init__(
         self,
         *,
@@ -647,13 +650,14 @@ class Instruction(_message.Message):
         set_data: Global___SetData | None = ...,
         edge: Global___Edge | None = ...,
         will_run: Global___WillRun | None = ...,
+        begin_function: Global___BeginFunction | None = ...,
         location: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["add_hook", b"add_hook", "answer", b"answer", "apply", b"apply", "backward", b"backward", "calls", b"calls", "describe", b"describe", "detach", b"detach", "edge", b"edge", "free", b"free", "get", b"get", "get_gradient", b"get_gradient", "grad", b"grad", "inspect", b"inspect", "keep", b"keep", "kind", b"kind", "program", b"program", "put", b"put", "record_function", b"record_function", "remove_hook", b"remove_hook", "require_grad", b"require_grad", "saved_result", b"saved_result", "seed", b"seed", "set_data", b"set_data", "set_grad_mode", b"set_grad_mode", "set_gradient", b"set_gradient", "synchronize", b"synchronize", "will_run", b"will_run"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["add_hook", b"add_hook", "answer", b"answer", "apply", b"apply", "backward", b"backward", "begin_function", b"begin_function", "calls", b"calls", "describe", b"describe", "detach", b"detach", "edge", b"edge", "free", b"free", "get", b"get", "get_gradient", b"get_gradient", "grad", b"grad", "inspect", b"inspect", "keep", b"keep", "kind", b"kind", "program", b"program", "put", b"put", "record_function", b"record_function", "remove_hook", b"remove_hook", "require_grad", b"require_grad", "saved_result", b"saved_result", "seed", b"seed", "set_data", b"set_data", "set_grad_mode", b"set_grad_mode", "set_gradient", b"set_gradient", "synchronize", b"synchronize", "will_run", b"will_run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_hook", b"add_hook", "answer", b"answer", "apply", b"apply", "backward", b"backward", "calls", b"calls", "describe", b"describe", "detach", b"detach", "edge", b"edge", "free", b"free", "get", b"get", "get_gradient", b"get_gradient", "grad", b"grad", "inspect", b"inspect", "keep", b"keep", "kind", b"kind", "location", b"location", "program", b"program", "put", b"put", "record_function", b"record_function", "remove_hook", b"remove_hook", "require_grad", b"require_grad", "saved_result", b"saved_result", "seed", b"seed", "set_data", b"set_data", "set_grad_mode", b"set_grad_mode", "set_gradient", b"set_gradient", "synchronize", b"synchronize", "will_run", b"will_run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_hook", b"add_hook", "answer", b"answer", "apply", b"apply", "backward", b"backward", "begin_function", b"begin_function", "calls", b"calls", "describe", b"describe", "detach", b"detach", "edge", b"edge", "free", b"free", "get", b"get", "get_gradient", b"get_gradient", "grad", b"grad", "inspect", b"inspect", "keep", b"keep", "kind", b"kind", "location", b"location", "program", b"program", "put", b"put", "record_function", b"record_function", "remove_hook", b"remove_hook", "require_grad", b"require_grad", "saved_result", b"saved_result", "seed", b"seed", "set_data", b"set_data", "set_grad_mode", b"set_grad_mode", "set_gradient", b"set_gradient", "synchronize", b"synchronize", "will_run", b"will_run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["apply", "put", "get", "free", "set_grad_mode", "backward", "grad", "answer", "synchronize", "require_grad", "set_gradient", "get_gradient", "add_hook", "remove_hook", "record_function", "saved_result", "inspect", "seed", "detach", "keep", "calls", "program", "describe", "set_data", "edge", "will_run"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["apply", "put", "get", "free", "set_grad_mode", "backward", "grad", "answer", "synchronize", "require_grad", "set_gradient", "get_gradient", "add_hook", "remove_hook", "record_function", "saved_result", "inspect", "seed", "detach", "keep", "calls", "program", "describe", "set_data", "edge", "will_run", "begin_function"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -1251,7 +1255,9 @@ Global___Grad: _TypeAlias = Grad  # noqa: Y015
 
 @_typing.final
 class Answer(_message.Message):
-    """The client's answer to a Callback: the new gradients, 0 for None; or what went wrong."""
+    """The client's answer to a Callback: the new gradients, 0 for None, or a function's outputs, run again; or what went
+    wrong.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1493,8 +1499,15 @@ class RecordFunction(_message.Message):
     OUTPUTS_FIELD_NUMBER: _builtins.int
     RESULTS_FIELD_NUMBER: _builtins.int
     NON_DIFFERENTIABLE_FIELD_NUMBER: _builtins.int
+    AGAIN_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     function: _builtins.int
+    again: _builtins.bool
+    """The client has run it since BeginFunction, with grad mode on, and will run it again in backward. Of the history that
+    it gave its outputs, one node takes the place, which leads to all that it came from; name no inputs, nor what is
+    not differentiable. Backward calls back without gradients, for the outputs made anew with grad mode on, and goes
+    through their history itself. Without any outputs, nothing is recorded.
+    """
     @_builtins.property
     def inputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """0 for an input that the function gives no gradient."""
@@ -1516,14 +1529,36 @@ class RecordFunction(_message.Message):
         outputs: _abc.Iterable[_builtins.int] | None = ...,
         results: _abc.Iterable[_builtins.int] | None = ...,
         non_differentiable: _abc.Iterable[_builtins.int] | None = ...,
+        again: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["function", b"function", "inputs", b"inputs", "name", b"name", "non_differentiable", b"non_differentiable", "outputs", b"outputs", "results", b"results"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["again", b"again", "function", b"function", "inputs", b"inputs", "name", b"name", "non_differentiable", b"non_differentiable", "outputs", b"outputs", "results", b"results"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RecordFunction: _TypeAlias = RecordFunction  # noqa: Y015
+
+@_typing.final
+class BeginFunction(_message.Message):
+    """The client is about to run a function, to record it with `again`."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FUNCTION_FIELD_NUMBER: _builtins.int
+    function: _builtins.int
+    def __init__(
+        self,
+        *,
+        function: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["function", b"function"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BeginFunction: _TypeAlias = BeginFunction  # noqa: Y015
 
 @_typing.final
 class SavedResult(_message.Message):
