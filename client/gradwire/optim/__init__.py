@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gradwire.optim import lr_scheduler
+from gradwire.optim import lr_scheduler, swa_utils
 from gradwire.optim.algorithms import ASGD, SGD, Adadelta, Adagrad, Adam, Adamax, AdamW, NAdam, RAdam, RMSprop, Rprop
 from gradwire.optim.composed import Adafactor, Muon
 from gradwire.optim.lbfgs import LBFGS
@@ -25,4 +25,5 @@ __all__ = [
     "RMSprop",
     "Rprop",
     "lr_scheduler",
+    "swa_utils",
 ]

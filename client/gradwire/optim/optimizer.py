@@ -89,6 +89,7 @@ def _hooked(step: Callable[..., Any]) -> Callable[..., Any]:
                 args, kwargs = made
         if here.capture is not None:
             here.capture.optimizer(self)
+        self._opt_called = True
         result = step(*args, **kwargs)
         for h in (*self._optimizer_step_post_hooks.values(), *_after_steps.values()):
             h.f(self, args, kwargs)
@@ -118,6 +119,9 @@ class Optimizer:
     >>> w.tolist()
     [0.5, -2.5]
     """
+
+    _opt_called = False
+    """Whether it ever took a step: schedules want to know."""
 
     def __init__(self, params: Params, defaults: dict[str, Any]):
         if isinstance(params, Tensor):
