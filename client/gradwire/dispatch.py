@@ -33,11 +33,36 @@ _PROTO = dtypes.__file__.rpartition("/")[0] + "/"
 class _Mode(threading.local):
     grad = True
     inference = False
-    batching: tuple[Any, ...] = ()
+    apart = False
+    """Whether ops go another way, since there are vmaps or hooks for what they save."""
+    no_packing: str | None = None
+    """Why there must be no hooks for what ops save."""
+    _batching: tuple[Any, ...] = ()
+    _packing: tuple[tuple[Callable[[Any], Any], Callable[[Any], Any]], ...] = ()
+
+    @property
+    def batching(self) -> tuple[Any, ...]:
+        """The vmaps that are running, from the outermost."""
+        return self._batching
+
+    @batching.setter
+    def batching(self, value: tuple[Any, ...]) -> None:
+        self._batching = value
+        self.apart = bool(value or self._packing)
+
+    @property
+    def packing(self) -> tuple[tuple[Callable[[Any], Any], Callable[[Any], Any]], ...]:
+        """The hooks that pack and unpack what ops save, of which the last are at work."""
+        return self._packing
+
+    @packing.setter
+    def packing(self, value: tuple[tuple[Callable[[Any], Any], Callable[[Any], Any]], ...]) -> None:
+        self._packing = value
+        self.apart = bool(value or self._batching)
 
 
 mode = _Mode()
-"""What holds in this thread: whether ops are recorded, and the vmaps that are running, from the outermost."""
+"""What holds in this thread: whether ops are recorded, and so on."""
 
 
 class _Own(dict[str, bool]):
@@ -120,7 +145,7 @@ def forget() -> None:
     _known.clear()
 
 
-def _describe(v: Any, key: list[Any], tensors: list[Tensor]) -> bool:
+def describe(v: Any, key: list[Any], tensors: list[Tensor]) -> bool:
     """Tell in ``key`` all of an argument that matters but for its tensors, which are appended; False where that can't
     be. Equal is not the same: 1, 1.0 and True, or 0.0 and -0.0."""
     kind = type(v)
@@ -134,7 +159,7 @@ def _describe(v: Any, key: list[Any], tensors: list[Tensor]) -> bool:
     elif kind is tuple or kind is list:
         key += tuple, len(v)
         for x in v:
-            if not _describe(x, key, tensors):
+            if not describe(x, key, tensors):
                 return False
     else:
         return False
@@ -147,9 +172,11 @@ def call(op: Op, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     Raises:
         TypeError, RuntimeError, IndexError, ValueError: torch's, for what arguments, shapes and types show.
     """
-    if mode.batching:
-        from gradwire.func.batched import apply
-
+    if mode.apart:
+        if mode.batching:
+            from gradwire.func.batched import apply
+        else:
+            from gradwire.autograd.saved import apply
         return apply(op, args, kwargs)
     key: list[Any] = [op, mode.grad]
     tensors: list[Tensor] = []
@@ -157,14 +184,14 @@ def call(op: Op, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         if type(v) is Tensor:
             tensors.append(v)
             key.append(v._spec)
-        elif not _describe(v, key, tensors):
+        elif not describe(v, key, tensors):
             key = []
             break
     if kwargs and key:
         several = len(tensors)
         for name, v in kwargs.items():
             key.append(name)
-            if not _describe(v, key, tensors) or len(tensors) > several:
+            if not describe(v, key, tensors) or len(tensors) > several:
                 key = []
                 break
     known = _known.get(tuple(key)) if key else None

@@ -111,6 +111,8 @@ class Session:
         """What callbacks returned, kept until the backward pass that asked is over."""
         self.hooks: dict[int, Callable[..., Sequence[Tensor | None]]] = {}
         """Those that are not removed, and not gone with their graph, by number."""
+        self.packs: dict[int, tuple[Callable[[Any], Any], list[Any]]] = {}
+        """What hooks made of the tensors that ops saved, with the hook that makes tensors of it again, by number."""
         self.stray_hooks: set[int] = set()
         """Those of them of which the mirror can't tell where they are."""
         self.nodes: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
@@ -333,8 +335,9 @@ class Session:
         return answer(self, m)
 
     def _dropped(self, number: int) -> None:
-        """A function or a hook is gone with the graph that it was part of."""
+        """A function, a hook or a pack is gone with the graph that it was part of."""
         self.functions.pop(number, None)
+        self.packs.pop(number, None)
         self.hooks.pop(number, None)
         self.stray_hooks.discard(number)
 

@@ -76,7 +76,10 @@ class Engine:
         self._ndarray = self.xp.ndarray
         self.call_function: Callable[..., list[Tensor | None]] = _no_client
         """Runs a custom function's backward in the client: node, gradients, create_graph."""
-        self.function_dropped: Callable[[int], None] = lambda function: None
+        self.unpack: Callable[[int, int], Tensor] = _no_client
+        """Has the client give back a saved tensor: the pack's number, which of it."""
+        self.dropped: Callable[[int], None] = lambda number: None
+        """Called when a custom function's node is gone, or a pack."""
 
     @property
     def nodes(self) -> int:
@@ -468,7 +471,7 @@ class Engine:
         t.post_hooks[hook] = run
 
 
-def _no_client(*_: Any) -> list[Tensor | None]:
+def _no_client(*_: Any) -> Any:
     raise RuntimeError("this engine has no client to run custom functions")
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradwire_engine import functional as F
 from gradwire_engine.backend import NUMPY_DTYPE
+from gradwire_engine.packed import Packed
 from gradwire_engine.registry import RULES, Plan
 from gradwire_engine.tensor import Tensor
 from gradwire_proto import refusals
@@ -227,7 +228,7 @@ class OpNode(Node):
                 values[slot] = _unpack(s, tensors)
         for slot, _ in plan.later:
             s = saved[slot]
-            values[slot] = self._result(s, True) if tensors or s[1].version != s[2] else s[0]
+            values[slot] = self._result(s, tensors) if tensors or s[1].version != s[2] else s[0]
         for slot, kind in plan.grads:
             values[slot] = grads[0] if kind == "g" else self._given(kind, grads, tensors)
         out: list[Any] = [None] * len(self.edges)
@@ -254,6 +255,8 @@ class OpNode(Node):
     def _result(self, saved: Any, tensors: bool) -> Any:
         """A saved result; with its history again where that is wanted."""
         array, storage, version, spec, nr = saved
+        if type(array) is Packed:
+            return array.get(tensors, (self, nr))
         if storage.version != version:
             raise _modified(spec, self.name if spec.dtype.differentiable else "", nr, storage.version, version)
         return Tensor(self.engine, array, spec, storage, True, self, nr) if tensors else array
@@ -279,7 +282,7 @@ def pack(v: Any) -> Any:
 
 def _unpack(s: Any, tensors: bool) -> Any:
     if type(s) is not tuple:
-        return s
+        return s.get(tensors) if type(s) is Packed else s
     if s and type(s[0]) is Tensor:
         t, version = s[0], s[1]
         if t.storage.version != version:
@@ -366,7 +369,7 @@ class FunctionNode(Node):
         self.function = function
 
     def __del__(self) -> None:
-        self.engine.function_dropped(self.function)
+        self.engine.dropped(self.function)
 
     @property
     def name(self) -> str:

@@ -248,14 +248,6 @@ def _record_function(s: Session, m: pb.RecordFunction) -> None:
             s.functions[m.function] = t.grad_fn  # type: ignore[assignment]
 
 
-def _saved_result(s: Session, m: pb.SavedResult) -> None:
-    try:
-        plain, node = s.tensor(m.tensor), s.node_of_function(m.function)
-        s.define(m.result, Tensor(s.engine, plain.array, plain.spec, plain.storage, True, node, m.index))
-    except Exception as e:
-        s.poison([m.result], s.explain(e))
-
-
 def _seed(s: Session, m: pb.Seed) -> None:
     if s.engine.trace is not None:
         s.engine.trace.refuse("it restarts the random numbers")
@@ -302,7 +294,8 @@ TABLE: dict[str, Callable[[Session, Any], None]] = {
     "will_run": hooks.will_run,
     "begin_function": _begin_function,
     "record_function": _record_function,
-    "saved_result": _saved_result,
+    "saved_result": nodes.saved_result,
+    "pack": nodes.pack,
     "inspect": nodes.inspect,
     "edge": nodes.edge,
     "seed": _seed,

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gradwire_engine.graph import AccumulateGrad, FunctionNode, Node, history, shown
+from gradwire_engine import Tensor
+from gradwire_engine.graph import AccumulateGrad, CopySlices, FunctionNode, Node, OpNode, history, shown
+from gradwire_engine.packed import hand_over
+from gradwire_proto import refusals
 from gradwire_proto.spec import Spec
 from gradwire_proto.v1 import gradwire_pb2 as pb
+from gradwire_server.errors import Poisoned
 
 if TYPE_CHECKING:
     from gradwire_server.session import Session
@@ -61,9 +65,49 @@ def _spec(s: Spec) -> pb.TensorSpec:
 
 def edge(s: Session, m: pb.Edge) -> None:
     try:
-        node = s.nodes.get(m.node)
-        if node is None or m.output >= len(node.out_specs):
-            raise ValueError(f"there is no node {m.node} with an output {m.output}")
-        s.define(m.result, s.engine.edge(node, m.output))
+        node, output = s.nodes.get(m.node), m.output
+        if not m.node:
+            found = history(s.tensor(m.tensor))
+            if found is None:
+                raise RuntimeError(refusals.NO_GRAD_DIFFERENTIATED)
+            node, output = found
+        if node is None or output >= len(node.out_specs):
+            raise ValueError(f"there is no node {m.node} with an output {output}")
+        s.define(m.result, s.engine.edge(node, output))
     except Exception as e:
         s.poison([m.result], s.explain(e))
+
+
+def saved_result(s: Session, m: pb.SavedResult) -> None:
+    try:
+        plain = s.tensor(m.tensor)
+        node: Node | None
+        if m.edge:
+            found = s.tensor(m.edge)
+            node, output = found.grad_fn, found.output_nr
+        else:
+            node, output = s.node_of_function(m.function), m.index
+        s.define(m.result, Tensor(s.engine, plain.array, plain.spec, plain.storage, node is not None, node, output))
+    except Exception as e:
+        s.poison([m.result], s.explain(e))
+
+
+def pack(s: Session, m: pb.Pack) -> None:
+    answer = pb.Saved(request=m.request)
+    try:
+        t = s.tensor(m.tensor)
+        node = (t.base or t).grad_fn if m.written else t.grad_fn
+        node = node.inner if isinstance(node, CopySlices) else node
+        for given in hand_over(node, m.number, m.written) if isinstance(node, OpNode) else ():
+            if given.kind == "input":
+                answer.tensors.add(input=given.place)
+            elif given.kind == "result":
+                answer.tensors.add(result=given.place)
+            elif given.tensor is not None:
+                answer.tensors.add(tensor=s.lend(given.tensor), spec=_spec(given.tensor.spec))
+    except Poisoned as e:
+        if m.request:  # else whoever reads the tensor is told
+            s.fail(e, m.request)
+        return
+    if m.request:
+        s.reply(saved=answer)

@@ -58,7 +58,8 @@ class Session:
         self.engine = Engine(device, limits.max_bytes, seed or secrets.randbits(63))
         self.device = self.engine.device
         self.engine.call_function = self._call_function
-        self.engine.function_dropped = self.dropped
+        self.engine.dropped = self.dropped
+        self.engine.unpack = self._unpack
         self.tensors: dict[int, Tensor | Poison] = {}
         """By id: those of the program that is run instruction by instruction, while one is."""
         self.client_tensors = self.tensors
@@ -559,8 +560,14 @@ class Session:
                        create_graph: bool) -> list[Tensor | None]:  # fmt: skip
         return self.call_back(grads, create_graph, function=node.function)
 
+    def _unpack(self, number: int, index: int) -> Tensor:
+        (made,) = self.call_back([], self.engine.grad_enabled, pack=number, index=index)
+        if made is None:
+            raise RuntimeError("the client gave nothing back for a saved tensor")
+        return made
+
     def dropped(self, number: int) -> None:
-        """A function or a hook is gone: the client is told with the next reply."""
+        """A function, a hook or a pack is gone: the client is told with the next reply."""
         self._dropped.append(number)
 
     def node_of_function(self, function: int) -> FunctionNode:

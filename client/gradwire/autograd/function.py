@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradwire import dispatch
+from gradwire.autograd import saved
 from gradwire.capture import forbid
 from gradwire.mirror import Node
 from gradwire.session import Session
@@ -106,6 +107,9 @@ class Context:
             if entry is None:
                 out.append(None)
                 continue
+            if type(entry) is saved.Kept:
+                out.append(entry.get())
+                continue
             t, version, index = entry
             if t._version != version:
                 node = t._made_by() if index is None else f"{self._function.__name__}Backward"
@@ -161,14 +165,17 @@ class Context:
         return [g if self.needs_input_grad[i] else None for i, g in enumerate(several) if i in self._tensors]
 
     def _finish(self, inputs: Sequence[Any], outputs: list[Tensor], results: list[Tensor]) -> None:
-        saved: list[Any] = []
+        entries: list[Any] = []
         for t in self._to_save:
             if t is None:
-                saved.append(None)
+                entries.append(None)
                 continue
             index = next((i for i, o in enumerate(outputs) if o is t), None)
-            saved.append((t, t._version, index))
-        self._saved, self._to_save = saved, ()
+            if dispatch.mode.packing:
+                entries.append(saved.keep(t if index is None else results[index]))
+            else:
+                entries.append((t, t._version, index))
+        self._saved, self._to_save = entries, ()
 
 
 class Function:
@@ -365,7 +372,9 @@ def answer(session: Session, m: pb.Callback) -> pb.Answer:
     reply = pb.Answer(callback=m.id)
     made: Sequence[Tensor | None] = ()
     try:
-        if kind == "hook":
+        if kind == "pack":
+            made = saved.answer(session, m)
+        elif kind == "hook":
             hook = session.hooks.get(m.hook)
             made = () if hook is None else hook(grads, m.inputs)
         else:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from gradwire import mirror
 from gradwire.autograd import hooks
 from gradwire.autograd.hooks import RemovableHandle
+from gradwire.autograd.saved import disable_saved_tensors_hooks, save_on_cpu, saved_tensors_hooks
 from gradwire.capture import forbid
 from gradwire.session import Session
 from gradwire.tensor import Tensor
@@ -278,4 +279,12 @@ def _will_run(session: Session, numbers: list[int]) -> list[bool]:
     return list(session.wire.wait(request).done.defined)
 
 
-__all__ = ["GradientEdge", "Node", "get_gradient_edge", "register_multi_grad_hook"]
+__all__ = [
+    "GradientEdge",
+    "Node",
+    "disable_saved_tensors_hooks",
+    "get_gradient_edge",
+    "register_multi_grad_hook",
+    "save_on_cpu",
+    "saved_tensors_hooks",
+]

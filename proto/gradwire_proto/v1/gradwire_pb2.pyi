@@ -563,6 +563,7 @@ class Instruction(_message.Message):
     SET_DATA_FIELD_NUMBER: _builtins.int
     EDGE_FIELD_NUMBER: _builtins.int
     WILL_RUN_FIELD_NUMBER: _builtins.int
+    PACK_FIELD_NUMBER: _builtins.int
     BEGIN_FUNCTION_FIELD_NUMBER: _builtins.int
     LOCATION_FIELD_NUMBER: _builtins.int
     location: _builtins.int
@@ -620,6 +621,8 @@ class Instruction(_message.Message):
     @_builtins.property
     def will_run(self) -> Global___WillRun: ...
     @_builtins.property
+    def pack(self) -> Global___Pack: ...
+    @_builtins.property
     def begin_function(self) -> Global___BeginFunction: ...
     def __init__(
         self,
@@ -650,14 +653,15 @@ class Instruction(_message.Message):
         set_data: Global___SetData | None = ...,
         edge: Global___Edge | None = ...,
         will_run: Global___WillRun | None = ...,
+        pack: Global___Pack | None = ...,
         begin_function: Global___BeginFunction | None = ...,
         location: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["add_hook", b"add_hook", "answer", b"answer", "apply", b"apply", "backward", b"backward", "begin_function", b"begin_function", "calls", b"calls", "describe", b"describe", "detach", b"detach", "edge", b"edge", "free", b"free", "get", b"get", "get_gradient", b"get_gradient", "grad", b"grad", "inspect", b"inspect", "keep", b"keep", "kind", b"kind", "program", b"program", "put", b"put", "record_function", b"record_function", "remove_hook", b"remove_hook", "require_grad", b"require_grad", "saved_result", b"saved_result", "seed", b"seed", "set_data", b"set_data", "set_grad_mode", b"set_grad_mode", "set_gradient", b"set_gradient", "synchronize", b"synchronize", "will_run", b"will_run"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["add_hook", b"add_hook", "answer", b"answer", "apply", b"apply", "backward", b"backward", "begin_function", b"begin_function", "calls", b"calls", "describe", b"describe", "detach", b"detach", "edge", b"edge", "free", b"free", "get", b"get", "get_gradient", b"get_gradient", "grad", b"grad", "inspect", b"inspect", "keep", b"keep", "kind", b"kind", "pack", b"pack", "program", b"program", "put", b"put", "record_function", b"record_function", "remove_hook", b"remove_hook", "require_grad", b"require_grad", "saved_result", b"saved_result", "seed", b"seed", "set_data", b"set_data", "set_grad_mode", b"set_grad_mode", "set_gradient", b"set_gradient", "synchronize", b"synchronize", "will_run", b"will_run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_hook", b"add_hook", "answer", b"answer", "apply", b"apply", "backward", b"backward", "begin_function", b"begin_function", "calls", b"calls", "describe", b"describe", "detach", b"detach", "edge", b"edge", "free", b"free", "get", b"get", "get_gradient", b"get_gradient", "grad", b"grad", "inspect", b"inspect", "keep", b"keep", "kind", b"kind", "location", b"location", "program", b"program", "put", b"put", "record_function", b"record_function", "remove_hook", b"remove_hook", "require_grad", b"require_grad", "saved_result", b"saved_result", "seed", b"seed", "set_data", b"set_data", "set_grad_mode", b"set_grad_mode", "set_gradient", b"set_gradient", "synchronize", b"synchronize", "will_run", b"will_run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_hook", b"add_hook", "answer", b"answer", "apply", b"apply", "backward", b"backward", "begin_function", b"begin_function", "calls", b"calls", "describe", b"describe", "detach", b"detach", "edge", b"edge", "free", b"free", "get", b"get", "get_gradient", b"get_gradient", "grad", b"grad", "inspect", b"inspect", "keep", b"keep", "kind", b"kind", "location", b"location", "pack", b"pack", "program", b"program", "put", b"put", "record_function", b"record_function", "remove_hook", b"remove_hook", "require_grad", b"require_grad", "saved_result", b"saved_result", "seed", b"seed", "set_data", b"set_data", "set_grad_mode", b"set_grad_mode", "set_gradient", b"set_gradient", "synchronize", b"synchronize", "will_run", b"will_run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["apply", "put", "get", "free", "set_grad_mode", "backward", "grad", "answer", "synchronize", "require_grad", "set_gradient", "get_gradient", "add_hook", "remove_hook", "record_function", "saved_result", "inspect", "seed", "detach", "keep", "calls", "program", "describe", "set_data", "edge", "will_run", "begin_function"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["apply", "put", "get", "free", "set_grad_mode", "backward", "grad", "answer", "synchronize", "require_grad", "set_gradient", "get_gradient", "add_hook", "remove_hook", "record_function", "saved_result", "inspect", "seed", "detach", "keep", "calls", "program", "describe", "set_data", "edge", "will_run", "pack", "begin_function"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -1447,20 +1451,23 @@ class Edge(_message.Message):
     NODE_FIELD_NUMBER: _builtins.int
     OUTPUT_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
+    TENSOR_FIELD_NUMBER: _builtins.int
     node: _builtins.int
-    """As History told it, of a graph that is still there."""
+    """As History told it, of a graph that is still there; 0 for where the gradient of `tensor` goes."""
     output: _builtins.int
     result: _builtins.int
+    tensor: _builtins.int
     def __init__(
         self,
         *,
         node: _builtins.int = ...,
         output: _builtins.int = ...,
         result: _builtins.int = ...,
+        tensor: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["node", b"node", "output", b"output", "result", b"result"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["node", b"node", "output", b"output", "result", b"result", "tensor", b"tensor"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1562,7 +1569,9 @@ Global___BeginFunction: _TypeAlias = BeginFunction  # noqa: Y015
 
 @_typing.final
 class SavedResult(_message.Message):
-    """Within a function's callback: its result `index` with its history, as a saved result must come back."""
+    """Within a function's callback: its result `index` with its history, as a saved result must come back; or memory with the
+    history that an edge has.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1570,11 +1579,14 @@ class SavedResult(_message.Message):
     INDEX_FIELD_NUMBER: _builtins.int
     TENSOR_FIELD_NUMBER: _builtins.int
     RESULT_FIELD_NUMBER: _builtins.int
+    EDGE_FIELD_NUMBER: _builtins.int
     function: _builtins.int
     index: _builtins.int
     tensor: _builtins.int
     """The output's memory, without history."""
     result: _builtins.int
+    edge: _builtins.int
+    """As named by Edge; 0 for the function's result."""
     def __init__(
         self,
         *,
@@ -1582,14 +1594,49 @@ class SavedResult(_message.Message):
         index: _builtins.int = ...,
         tensor: _builtins.int = ...,
         result: _builtins.int = ...,
+        edge: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["function", b"function", "index", b"index", "result", b"result", "tensor", b"tensor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["edge", b"edge", "function", b"function", "index", b"index", "result", b"result", "tensor", b"tensor"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SavedResult: _TypeAlias = SavedResult  # noqa: Y015
+
+@_typing.final
+class Pack(_message.Message):
+    """Leave it to the client to keep what the op that made `tensor` saved of tensors for its derivative. The server drops it,
+    and calls back for it, by the number and by its place in the list that a Saved under `request` is; where that is 0,
+    the client knows the list from an earlier call of the op.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TENSOR_FIELD_NUMBER: _builtins.int
+    NUMBER_FIELD_NUMBER: _builtins.int
+    WRITTEN_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    tensor: _builtins.int
+    number: _builtins.int
+    written: _builtins.bool
+    """The op wrote to the tensor."""
+    request: _builtins.int
+    def __init__(
+        self,
+        *,
+        tensor: _builtins.int = ...,
+        number: _builtins.int = ...,
+        written: _builtins.bool = ...,
+        request: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["number", b"number", "request", b"request", "tensor", b"tensor", "written", b"written"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Pack: _TypeAlias = Pack  # noqa: Y015
 
 @_typing.final
 class Inspect(_message.Message):
@@ -1747,6 +1794,7 @@ class Reply(_message.Message):
     HISTORY_FIELD_NUMBER: _builtins.int
     ATTACHED_FIELD_NUMBER: _builtins.int
     PROGRAMS_FIELD_NUMBER: _builtins.int
+    SAVED_FIELD_NUMBER: _builtins.int
     DROPPED_FIELD_NUMBER: _builtins.int
     SEQ_FIELD_NUMBER: _builtins.int
     acknowledged: _builtins.int
@@ -1770,8 +1818,12 @@ class Reply(_message.Message):
     @_builtins.property
     def programs(self) -> Global___Programs: ...
     @_builtins.property
+    def saved(self) -> Global___Saved: ...
+    @_builtins.property
     def dropped(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Functions and hooks that are gone with the graph that they were part of: the client may drop what it keeps of them."""
+        """Functions, hooks and numbers of Packs that are gone with the graph that they were part of: the client may drop what
+        it keeps of them.
+        """
 
     def __init__(
         self,
@@ -1784,14 +1836,15 @@ class Reply(_message.Message):
         history: Global___History | None = ...,
         attached: Global___Attached | None = ...,
         programs: Global___Programs | None = ...,
+        saved: Global___Saved | None = ...,
         dropped: _abc.Iterable[_builtins.int] | None = ...,
         seq: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attached", b"attached", "callback", b"callback", "done", b"done", "error", b"error", "history", b"history", "kind", b"kind", "programs", b"programs", "value", b"value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attached", b"attached", "callback", b"callback", "done", b"done", "error", b"error", "history", b"history", "kind", b"kind", "programs", b"programs", "saved", b"saved", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "attached", b"attached", "callback", b"callback", "done", b"done", "dropped", b"dropped", "error", b"error", "history", b"history", "kind", b"kind", "programs", b"programs", "seq", b"seq", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "attached", b"attached", "callback", b"callback", "done", b"done", "dropped", b"dropped", "error", b"error", "history", b"history", "kind", b"kind", "programs", b"programs", "saved", b"saved", "seq", b"seq", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["value", "done", "error", "callback", "history", "attached", "programs"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["value", "done", "error", "callback", "history", "attached", "programs", "saved"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -1998,6 +2051,8 @@ class Callback(_message.Message):
     ID_FIELD_NUMBER: _builtins.int
     HOOK_FIELD_NUMBER: _builtins.int
     FUNCTION_FIELD_NUMBER: _builtins.int
+    PACK_FIELD_NUMBER: _builtins.int
+    INDEX_FIELD_NUMBER: _builtins.int
     GRADIENTS_FIELD_NUMBER: _builtins.int
     SPECS_FIELD_NUMBER: _builtins.int
     CREATE_GRAPH_FIELD_NUMBER: _builtins.int
@@ -2009,6 +2064,9 @@ class Callback(_message.Message):
     """As named in AddHook."""
     function: _builtins.int
     """As named in RecordFunction."""
+    pack: _builtins.int
+    """As named in Pack: it answers with the saved tensor `index`."""
+    index: _builtins.int
     create_graph: _builtins.bool
     retain_graph: _builtins.bool
     """Where false, what the function saved is not needed again."""
@@ -2030,6 +2088,8 @@ class Callback(_message.Message):
         id: _builtins.int = ...,
         hook: _builtins.int = ...,
         function: _builtins.int = ...,
+        pack: _builtins.int = ...,
+        index: _builtins.int = ...,
         gradients: _abc.Iterable[_builtins.int] | None = ...,
         specs: _abc.Iterable[Global___TensorSpec] | None = ...,
         create_graph: _builtins.bool = ...,
@@ -2037,11 +2097,11 @@ class Callback(_message.Message):
         inputs: _builtins.int = ...,
         backward: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["function", b"function", "hook", b"hook", "kind", b"kind"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["function", b"function", "hook", b"hook", "kind", b"kind", "pack", b"pack"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backward", b"backward", "create_graph", b"create_graph", "function", b"function", "gradients", b"gradients", "hook", b"hook", "id", b"id", "inputs", b"inputs", "kind", b"kind", "retain_graph", b"retain_graph", "specs", b"specs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backward", b"backward", "create_graph", b"create_graph", "function", b"function", "gradients", b"gradients", "hook", b"hook", "id", b"id", "index", b"index", "inputs", b"inputs", "kind", b"kind", "pack", b"pack", "retain_graph", b"retain_graph", "specs", b"specs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hook", "function"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hook", "function", "pack"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -2069,6 +2129,64 @@ class TensorSpec(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TensorSpec: _TypeAlias = TensorSpec  # noqa: Y015
+
+@_typing.final
+class Saved(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_FIELD_NUMBER: _builtins.int
+    TENSORS_FIELD_NUMBER: _builtins.int
+    request: _builtins.int
+    @_builtins.property
+    def tensors(self) -> _containers.RepeatedCompositeFieldContainer[Global___SavedTensor]: ...
+    def __init__(
+        self,
+        *,
+        request: _builtins.int = ...,
+        tensors: _abc.Iterable[Global___SavedTensor] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "tensors", b"tensors"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Saved: _TypeAlias = Saved  # noqa: Y015
+
+@_typing.final
+class SavedTensor(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    INPUT_FIELD_NUMBER: _builtins.int
+    RESULT_FIELD_NUMBER: _builtins.int
+    TENSOR_FIELD_NUMBER: _builtins.int
+    SPEC_FIELD_NUMBER: _builtins.int
+    input: _builtins.int
+    """An argument, counting all that may be tensors, those of lists one by one."""
+    result: _builtins.int
+    tensor: _builtins.int
+    """Neither, as a copy of what was overwritten: an id that the server chose."""
+    @_builtins.property
+    def spec(self) -> Global___TensorSpec:
+        """Of `tensor`."""
+
+    def __init__(
+        self,
+        *,
+        input: _builtins.int = ...,
+        result: _builtins.int = ...,
+        tensor: _builtins.int = ...,
+        spec: Global___TensorSpec | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "kind", b"kind", "result", b"result", "spec", b"spec", "tensor", b"tensor"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["input", b"input", "kind", b"kind", "result", b"result", "spec", b"spec", "tensor", b"tensor"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["input", "result", "tensor"]  # noqa: Y015
+    _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
+
+Global___SavedTensor: _TypeAlias = SavedTensor  # noqa: Y015
 
 @_typing.final
 class History(_message.Message):
