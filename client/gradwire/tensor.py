@@ -20,6 +20,7 @@ from gradwire.mirror import Node
 from gradwire.types import Size, strided
 from gradwire.types import device as Device
 from gradwire_proto import refusals
+from gradwire_proto.catalog.arithmetic import CPP_NAME
 from gradwire_proto.codec import dtype_of
 from gradwire_proto.dtypes import DType
 from gradwire_proto.spec import Spec, spec
@@ -328,6 +329,10 @@ class Tensor:
 
     @requires_grad.setter
     def requires_grad(self, value: bool) -> None:
+        if not isinstance(value, bool):
+            raise RuntimeError("requires_grad must be a bool")
+        if value and not self.is_leaf:
+            raise RuntimeError(refusals.NOT_A_LEAF.partition(" If")[0])
         if value and not self.dtype.differentiable:
             raise RuntimeError("only Tensors of floating point and complex dtype can require gradients")
         self.requires_grad_(value)
@@ -338,6 +343,11 @@ class Tensor:
         Raises:
             RuntimeError: it holds no floating-point numbers, or is not a leaf.
         """
+        if not isinstance(requires_grad, bool):
+            raise TypeError(
+                "requires_grad_(): argument 'requires_grad' (position 1) must be bool, not "
+                f"{type(requires_grad).__name__}"
+            )
         if requires_grad and not self.dtype.differentiable:
             raise RuntimeError(refusals.NOT_FLOATING)
         if not self.is_leaf:
@@ -350,10 +360,14 @@ class Tensor:
                 m.tensor, m.value = self._id, requires_grad
             self._grad_flag, self._leaf = requires_grad, True
             self._session.leaves[self._id] = self
-            before, self._node = self._node, None
-            if before is not None and before.has_grad is not False:  # graphs keep the old node; the gradient stays here
-                self._own_node().has_grad = before.has_grad
+            self._forget_node()
         return self
+
+    def _forget_node(self) -> None:
+        """Begin anew in the graph; graphs keep the old node, and the gradient stays here."""
+        before, self._node = self._node, None
+        if before is not None and before.has_grad is not False:
+            self._own_node().has_grad = before.has_grad
 
     def retain_grad(self) -> None:
         """Keep the gradient of a tensor that is not a leaf in ``.grad``."""
@@ -411,6 +425,8 @@ class Tensor:
         Warns as torch does where the tensor is neither a leaf nor retains its gradient.
         """
         if not self.is_leaf and not self.retains_grad:
+            if self._grad is not None:  # it was assigned
+                return self._grad
             warnings.warn(NONLEAF_GRAD, UserWarning, stacklevel=2)
             return None
         node, known = self._node, self._grad
@@ -451,8 +467,9 @@ class Tensor:
             if value._spec.shape != self._spec.shape:
                 raise RuntimeError(refusals.assigned_shape(value.shape, self.shape))
             if value.dtype is not self.dtype:
+                name = CPP_NAME.get(value.dtype.name, "bool")
                 raise RuntimeError(
-                    f"attempting to assign a gradient with dtype '{value.dtype.legacy.lower()}' to a tensor with "
+                    f"attempting to assign a gradient with dtype '{name}' to a tensor with "
                     f"grad_dtype '{self.dtype.legacy}'. The gradient must match the tensor's grad_dtype (defaults to "
                     "the tensor's dtype). You can set the tensor's grad_dtype attribute with a specific dtype, or None "
                     "to allow any dtype. Set grad_dtype with caution. Diverging the dtypes of a tensor and its "
@@ -489,7 +506,8 @@ class Tensor:
             self._session.instruction(names=[self]).detach.tensor = self._id
         if self._storage.used:
             self._session.last_write = self._session.wire.sent
-        self._node, self._grad_flag, self._leaf = None, False, True
+        self._grad_flag, self._leaf = False, True
+        self._forget_node()
         return self
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> RemovableHandle:

@@ -105,8 +105,8 @@ class AccumulateGrad(Node):
             t.grad = F.clone(grads[0]) if tensors else own(self.engine, grads, 0)
         elif self.engine.grad_enabled:
             t.grad = t.grad + grads[0]
-        elif tensors:
-            self.engine.call("add_", t.grad, grads[0])
+        elif tensors or t.grad.shape != grads[0].shape:  # the latter: its data became another's
+            self.engine.call("add_", t.grad, grads[0] if tensors else self.engine.wrap(grads[0]))
         else:
             array = t.grad.array
             array += grads[0]
@@ -177,6 +177,11 @@ def accumulator(t: Tensor) -> AccumulateGrad:
     return node
 
 
+SHORTCUTS = frozenset({"gelu"})
+"""Ops of which the result is saved, beside all arguments, only because making it again takes time. torch saves it not,
+so that it may be written to."""
+
+
 class OpNode(Node):
     """A recorded op with a rule. ``saved`` holds one entry for each slot of the plan."""
 
@@ -228,7 +233,10 @@ class OpNode(Node):
                 values[slot] = _unpack(s, tensors)
         for slot, _ in plan.later:
             s = saved[slot]
-            values[slot] = self._result(s, tensors) if tensors or s[1].version != s[2] else s[0]
+            if s[1].version != s[2] and self.case.base.name in SHORTCUTS and type(s[0]) is not Packed:
+                values[slot] = self._anew(values, tensors)
+            else:
+                values[slot] = self._result(s, tensors) if tensors or s[1].version != s[2] else s[0]
         for slot, kind in plan.grads:
             values[slot] = grads[0] if kind == "g" else self._given(kind, grads, tensors)
         out: list[Any] = [None] * len(self.edges)
@@ -260,6 +268,12 @@ class OpNode(Node):
         if storage.version != version:
             raise _modified(spec, self.name if spec.dtype.differentiable else "", nr, storage.version, version)
         return Tensor(self.engine, array, spec, storage, True, self, nr) if tensors else array
+
+    def _anew(self, values: list[Any], tensors: bool) -> Any:
+        """The result made again from the arguments."""
+        op, slots = self.case.base, self.plan.slots
+        args = [values[slots.index(("input" if p.is_tensor else "value", i))] for i, p in enumerate(op.params)]
+        return self.engine.apply_values(op, args) if tensors else F.run_kernel(op, args)
 
     def zeros(self, s: Spec, tensors: bool) -> Any:
         z = self.engine.xp.zeros(s.shape, NUMPY_DTYPE[s.dtype])

@@ -87,3 +87,59 @@ def test_retained_at_what_was_written_last():
     y.mul_(5)
     (part * 3).sum().backward()
     assert values(part.grad) == [3]
+
+
+def test_one_can_be_assigned_to_what_is_no_leaf():
+    y = leaf(1.0, 2.0) * 2
+    y.grad = torch.tensor([3.0, 4.0])
+    assert y.grad.tolist() == [3, 4]
+    y.sum().backward()
+    assert y.grad.tolist() == [3, 4]
+    y.grad = None
+    with pytest.warns(UserWarning, match="not a leaf"):
+        assert y.grad is None
+
+
+def test_detach_in_place_keeps_it():
+    x = leaf(1.0, 2.0)
+    (x * 3).sum().backward()
+    x.detach_()
+    assert not x.requires_grad
+    assert x.grad.tolist() == [3, 3]
+
+
+ASSIGNED = [("int64", "long int"), ("float16", "c10::Half"), ("bool", "bool"), ("complex64", "c10::complex<float>")]
+
+
+@pytest.mark.parametrize(("dtype", "name"), ASSIGNED)
+def test_one_of_another_type_is_refused(dtype, name):
+    with pytest.raises(RuntimeError, match=f"gradient with dtype '{name}' to a tensor with grad_dtype 'Float'"):
+        leaf(1.0).grad = torch.ones(1, dtype=getattr(torch, dtype))
+
+
+def test_one_that_no_longer_fits_is_refused():
+    x = leaf(1.0, 2.0)
+    x.sum().backward()
+    x.data = torch.zeros(3)
+    with pytest.raises(RuntimeError, match=r"The size of tensor a \(2\) must match the size of tensor b \(3\) at"):
+        (x * 2).sum().backward()
+
+
+def test_requires_grad_takes_a_bool_and_a_leaf():
+    y = leaf(1.0) * 2
+    with pytest.raises(RuntimeError, match="^requires_grad must be a bool$"):
+        y.requires_grad = 1
+    with pytest.raises(TypeError, match=r"^requires_grad_\(\): argument 'requires_grad' \(position 1\) must be bool"):
+        y.requires_grad_("yes")
+    with pytest.raises(RuntimeError, match=r"^you can only change requires_grad flags of leaf variables.$"):
+        y.requires_grad = True
+    assert y.requires_grad_(True) is y
+
+
+def test_a_hook_after_accumulation_returns_nothing():
+    x = leaf(1.0)
+    with (
+        x.register_post_accumulate_grad_hook(lambda t: 5),
+        pytest.raises(TypeError, match="^expected Variable, but hook returned 'int'$"),
+    ):
+        x.sum().backward()

@@ -346,3 +346,21 @@ def test_a_gradient_that_is_not_kept_is_warned_of():
 def test_create_graph_in_backward_is_warned_of():
     with pytest.warns(UserWarning, match=r"Using backward\(\) with create_graph=True will create a reference cycle"):
         leaf().sum().backward(create_graph=True)
+
+
+def test_what_may_be_written_to_after_it_was_made():
+    """Torch saves the input of gelu, copies what it repeats, and doesn't track the pieces of an unsafe split."""
+    x = torch.tensor([0.5, -1.0], dtype=torch.float64, requires_grad=True)
+    y = torch.nn.functional.gelu(x)
+    (want,) = torch.autograd.grad(y.sum(), x, retain_graph=True)
+    y.mul_(3)
+    (first,) = torch.autograd.grad(y.sum(), x, create_graph=True)
+    assert torch.allclose(first, 3 * want)
+    (second,) = torch.autograd.grad(first.sum(), x)
+    density = torch.exp(-x * x / 2) / (2 * torch.pi) ** 0.5
+    assert torch.allclose(second, 3 * density * (2 - x * x))
+    repeated = x.repeat_interleave(1), x.repeat_interleave(2)
+    for pieces in (x * 1).unsafe_split(1), torch.unsafe_chunk(x * 1, 2), repeated:
+        pieces[0].mul_(2)
+        pieces[1].mul_(3)
+        assert torch.autograd.grad(pieces[0].sum() + pieces[1].sum(), x)[0].tolist() in ([2, 3], [8, 8])

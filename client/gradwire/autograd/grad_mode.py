@@ -106,6 +106,10 @@ class set_grad_enabled(_Mode):
     """Turn recording on or off, from here on or for a block."""
 
     def __init__(self, mode: bool):
+        if not isinstance(mode, bool):
+            raise TypeError(
+                f"set_grad_enabled(): argument 'enabled' (position 1) must be bool, not {type(mode).__name__}"
+            )
         super().__init__(mode)
         self.mode = mode
         self._before.append(_swap(mode))

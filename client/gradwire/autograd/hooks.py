@@ -76,7 +76,9 @@ def after_accumulation(t: Tensor, hook: Callable[[Tensor], Any]) -> RemovableHan
         leaf = me()
         if leaf is not None:
             leaf._own_node().has_grad = True
-            hook(leaf)
+            made = hook(leaf)
+            if made is not None and not isinstance(made, Tensor):
+                raise TypeError(f"expected Variable, but hook returned '{type(made).__name__}'")
         return []
 
     return RemovableHandle(t, pb.HOOK_PLACE_ACCUMULATED, run, t._own_node())

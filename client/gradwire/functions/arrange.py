@@ -148,7 +148,7 @@ def repeat_interleave(input: Tensor, repeats: Any = None, dim: int | None = None
         shape = tuple(input.shape)
         one = ops.unsqueeze(input, dim + 1)
         many = ops.expand(one, (*shape[: dim + 1], repeats, *shape[dim + 1 :]))
-        return viewed(many, (*shape[:dim], shape[dim] * repeats, *shape[dim + 1 :]))
+        return ops.view(ops.clone(many), (*shape[:dim], shape[dim] * repeats, *shape[dim + 1 :]))
     if repeats.ndim > 1:
         raise RuntimeError("repeats must be 0-dim or 1-dim tensor")
     size = input.shape[dim] if input.ndim else 1

@@ -44,6 +44,8 @@ def set_data(t: Tensor, data: Tensor) -> None:
     with t._session.wire.lock:
         m = t._session.instruction(names=[t, data]).set_data
         m.tensor, m.data = t._id, data._id
+    if t._node is not None and t._spec.shape != data._spec.shape:
+        t._node.unsure = True  # its gradient fits no more
     t._spec, t._storage, t._offset = data._spec, data._storage, data._offset
     t._base, t._creation = None, ""
     if t._storage.used:

@@ -263,19 +263,31 @@ def _split(input: Tensor, by: Any, dim: int) -> tuple[Tensor, ...]:
     return tuple(ops.split(input, by, dim))
 
 
-@export("split", "unsafe_split")
+@export("split")
 def split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Pieces of one length, or of the given ones."""
     return _split(tensor, split_size_or_sections, dim)
 
 
-@export("Tensor.split", "Tensor.unsafe_split")
+@export("Tensor.split")
 def split_method(self: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """Pieces of one length, or of the given ones."""
     return _split(self, split_size, dim)
 
 
-@export("chunk", "unsafe_chunk", "Tensor.chunk", "Tensor.unsafe_chunk")
+@export("unsafe_split", "Tensor.unsafe_split")
+def unsafe_split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    """As ``split``, but pieces that may be written to: here, copies."""
+    return tuple(ops.clone(t) for t in _split(tensor, split_size_or_sections, dim))
+
+
+@export("unsafe_chunk", "Tensor.unsafe_chunk")
+def unsafe_chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """As ``chunk``, but pieces that may be written to: here, copies."""
+    return tuple(ops.clone(t) for t in chunk(input, chunks, dim))
+
+
+@export("chunk", "Tensor.chunk")
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most ``chunks`` pieces of one length, the last perhaps shorter."""
     if not input.ndim:
