@@ -58,6 +58,7 @@ from gradwire import func as func  # noqa: E402 - likewise
 from gradwire import optim as optim  # noqa: E402 - needs what was bound
 from gradwire.capture.compiled import Compiled, compile, programs  # noqa: E402 - likewise
 from gradwire.func import vmap  # noqa: E402 - likewise
+from gradwire.serialization import load, save  # noqa: E402 - likewise
 
 nn.load()
 
@@ -98,11 +99,13 @@ __all__ = [
     "is_anomaly_enabled",
     "is_grad_enabled",
     "layout",
+    "load",
     "manual_seed",
     "memory_format",
     "no_grad",
     "programs",
     "random",
+    "save",
     "seed",
     "set_anomaly_enabled",
     "set_default_device",

@@ -291,7 +291,7 @@ class Tensor:
         return made
 
     def __reduce__(self) -> Any:
-        raise TypeError("a tensor lives in its session: send tensor.detach().numpy() instead")
+        raise TypeError("a tensor lives in its session: use gradwire.save, or send tensor.detach().numpy() instead")
 
     # ---- its place in the graph ----
 

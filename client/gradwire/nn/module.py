@@ -143,8 +143,8 @@ class Module:
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise TypeError(
-            f"a {type(self).__name__}'s tensors live in their session and can't be pickled: take the arrays of its "
-            "state_dict(), by .numpy(), instead"
+            f"a {type(self).__name__}'s tensors live in their session and can't be pickled: use gradwire.save on its "
+            "state_dict() instead"
         )
 
     def _check_name(self, name: Any, kind: str) -> None:
