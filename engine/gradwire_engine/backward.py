@@ -288,7 +288,8 @@ def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool
             if hooks and AFTER in hooks:
                 made = [None] * len(node.edges) if made is NOTHING else list(made)
                 at = shown(node)
-                given = _around(engine, hooks[AFTER], [made[i] for i in at], grads, tensors)
+                fitting = [_fitting(made[i], node, i, tensors) for i in at]
+                given = _around(engine, hooks[AFTER], fitting, grads, tensors)
                 for i, g in zip(at, given, strict=True):
                     made[i] = g
             if not retain_graph:
@@ -407,6 +408,12 @@ def fit(g: Any, spec: Spec, tensors: bool, node: Node, edge: tuple[Node, int]) -
         if dtype is not spec.dtype:
             g = F.to_dtype(g, spec.dtype) if tensors else g.astype(NUMPY_DTYPE[spec.dtype])
     return g
+
+
+def _fitting(g: Any, node: Node, i: int, tensors: bool) -> Any:
+    """What a node made for edge ``i``, as hooks see it."""
+    e = node.edges[i]
+    return g if g is None or e is None else fit(g, node.in_specs[i], tensors, node, e)
 
 
 def _hooks(engine: Engine, node: Node, hooks: dict[int, dict[int, Hook]], grads: list[Any],

@@ -105,6 +105,8 @@ def _packed(s: Any, place: int, pack: Pack, given: list[Given], written: bool) -
     t = s[0]
     if type(t) is not Tensor:
         return tuple([_packed(x, place + i, pack, given, written) for i, x in enumerate(s)])
+    if t.storage.version != s[1]:  # the op wrote to it: as ever, the derivative says so
+        return s
     made = Packed(pack, len(given), t.spec, history(t))
     given.append(Given("copy", 0, t) if written and not place else Given("input", place, None))
     return made

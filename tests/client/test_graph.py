@@ -211,6 +211,15 @@ def test_a_hook_may_withhold_a_gradient():
     assert x.grad.tolist() == [2]
 
 
+def test_a_hook_sees_gradients_that_fit():
+    x = torch.ones(2, requires_grad=True)
+    seen = []
+    for y in (torch.ones(3, 2) * x, torch.ones(3, 2, dtype=torch.float64) + x, x.expand(3, 2) / 1):
+        y.grad_fn.register_hook(lambda gi, go: seen.append([(g.shape, g.dtype) for g in gi if g is not None]))
+        y.sum().backward()
+    assert seen == [[((2,), torch.float32)]] * 2 + [[((3, 2), torch.float32)]]
+
+
 def test_hooks_of_second_derivatives():
     x = leaf(2.0)
     y = x**3
@@ -229,6 +238,8 @@ def test_hooks_of_second_derivatives():
         (False, lambda gi, go: 3, TypeError, "expected tuple, but hook returned 'int'"),
         (False, lambda gi, go: gi[0], TypeError, "expected tuple, but hook returned 'Tensor'"),
         (False, lambda gi, go: (torch.ones(3), None), RuntimeError, "hook '<lambda>' has changed the size of value"),
+        (False, lambda gi, go: (None, torch.ones(2)), RuntimeError,
+         "can't replace a None gradient with a non-None value"),
         (True, lambda gs: gs[0], TypeError, "expected tuple, but hook returned 'Tensor'"),
         (True, lambda gs: (gs[0].double(),), RuntimeError,
          "hook '<lambda>' has changed the type of value (was torch.FloatTensor got torch.DoubleTensor)"),

@@ -174,6 +174,16 @@ def test_in_place_operations():
     np.testing.assert_allclose(x.grad.numpy(), np.multiply(by_hand, 2), rtol=1e-5)
 
 
+def test_an_operation_that_overwrites_what_it_saves():
+    x = leaf(1.0, 2.0)
+    with saved_tensors_hooks(lambda t: t.clone(), lambda t: t):
+        y = x * 1
+        y.mul_(y.detach())
+        y.mul_(other=y)
+    y.sum().backward()
+    assert x.grad.tolist() == [2, 2 * 4 * 2]
+
+
 def test_later_writes_do_not_matter_to_what_was_packed():
     x = leaf(1.0, 2.0)
     y = x * 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -86,8 +87,9 @@ class Node:
             if name == "variable" and info.name.endswith("AccumulateGrad"):
                 return _leaf(self)
             ctx = self._keeper._session.functions.get(info.function)
-            if ctx is not None and hasattr(ctx, name):
-                return getattr(ctx, name)
+            if ctx is not None:
+                with contextlib.suppress(AttributeError):
+                    return getattr(ctx, name)
         raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __repr__(self) -> str:

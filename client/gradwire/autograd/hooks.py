@@ -125,7 +125,7 @@ def _checked(hook: Callable[..., Any], made: Any, before: Tensor | None) -> Tens
     if not isinstance(made, Tensor):
         raise TypeError(f"expected Variable, but hook returned '{type(made).__name__}'")
     if before is None:
-        return made
+        raise RuntimeError("can't replace a None gradient with a non-None value")
     if made.dtype is not before.dtype:
         raise RuntimeError(
             f"hook '{_name(hook)}' has changed the type of value (was torch.{before.dtype.legacy}Tensor got "

@@ -110,6 +110,8 @@ def apply(op: Op, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     before = mode.packing
     mode.packing = ()
     try:
+        if op.writes:
+            args, kwargs = _apart(args[0], args, kwargs) if args else (args, kwargs)
         made = dispatch.call(op, args, kwargs)
     finally:
         mode.packing = before
@@ -126,6 +128,16 @@ def apply(op: Op, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     if found != ():
         _pack(op, op.bind(args, kwargs, Tensor), results, recorded, tuple(key) if sure else None, found)
     return made
+
+
+def _apart(target: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    """The arguments of an op that writes to ``target``, copied where they share its memory: they are packed later."""
+
+    def copied(v: Any) -> Any:
+        same = isinstance(v, Tensor) and isinstance(target, Tensor) and v._storage is target._storage
+        return dispatch.ops.clone(v) if same else v
+
+    return [target, *map(copied, args[1:])], {name: copied(v) for name, v in kwargs.items()}
 
 
 def _pack(op: Op, values: list[Any], results: Sequence[Tensor], recorded: Tensor, key: tuple[Any, ...] | None,
