@@ -369,7 +369,8 @@ class Session:
 
         Args:
             tensors: what is kept, with the graph behind it, by the names that ``attach(...).tensors`` will know it by.
-                All other tensors are freed, hooks are removed, and custom functions can't be differentiated any more.
+                All other tensors are freed, hooks are removed, and what custom functions and hooks for saved tensors
+                keep here can't be differentiated any more.
 
         Returns:
             What ``attach`` wants. Whoever has it has the session: its ``repr`` hides the secret, pickling it does not.

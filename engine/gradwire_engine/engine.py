@@ -76,8 +76,8 @@ class Engine:
         self._ndarray = self.xp.ndarray
         self.call_function: Callable[..., list[Tensor | None]] = _no_client
         """Runs a custom function's backward in the client: node, gradients, create_graph."""
-        self.unpack: Callable[[int, int], Tensor] = _no_client
-        """Has the client give back a saved tensor: the pack's number, which of it."""
+        self.unpack: Callable[[int], list[Tensor]] = _no_client
+        """Has the client give back the saved tensors of a pack, by its number."""
         self.dropped: Callable[[int], None] = lambda number: None
         """Called when a custom function's node is gone, or a pack."""
 

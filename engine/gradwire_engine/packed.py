@@ -19,9 +19,19 @@ class Pack:
     def __init__(self, engine: Engine, number: int):
         self.engine = engine
         self.number = number
+        self._back: dict[int, Tensor] = {}
+        """What the client gave back, and the derivative that wanted it has not taken yet."""
 
     def __del__(self) -> None:
         self.engine.dropped(self.number)
+
+    def take(self, index: int) -> Tensor:
+        """One of the tensors; the client is asked for all at once, each time that a derivative is computed."""
+        if index not in self._back:
+            self._back = dict(enumerate(self.engine.unpack(self.number)))
+            if index not in self._back:
+                raise RuntimeError(f"the client gave back {len(self._back)} of the saved tensors, and not all")
+        return self._back.pop(index)
 
 
 class Packed:
@@ -42,7 +52,7 @@ class Packed:
             RuntimeError: it has another shape.
         """
         engine, s = self.pack.engine, self.spec
-        made = engine.unpack(self.pack.number, self.index)
+        made = self.pack.take(self.index)
         if made.shape != s.shape:
             raise RuntimeError(
                 f"unpack_hook returned a tensor of shape {list(made.shape)} in place of a saved one of shape "

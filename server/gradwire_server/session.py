@@ -560,11 +560,8 @@ class Session:
                        create_graph: bool) -> list[Tensor | None]:  # fmt: skip
         return self.call_back(grads, create_graph, function=node.function)
 
-    def _unpack(self, number: int, index: int) -> Tensor:
-        (made,) = self.call_back([], self.engine.grad_enabled, pack=number, index=index)
-        if made is None:
-            raise RuntimeError("the client gave nothing back for a saved tensor")
-        return made
+    def _unpack(self, number: int) -> list[Tensor]:
+        return [t for t in self.call_back([], self.engine.grad_enabled, pack=number) if t is not None]
 
     def dropped(self, number: int) -> None:
         """A function, a hook or a pack is gone: the client is told with the next reply."""

@@ -5,7 +5,13 @@ import gc
 import pytest
 
 import gradwire as torch
-from gradwire.autograd.graph import GradientEdge, Node, get_gradient_edge, register_multi_grad_hook
+from gradwire.autograd.graph import (
+    GradientEdge,
+    Node,
+    get_gradient_edge,
+    increment_version,
+    register_multi_grad_hook,
+)
 
 grad = torch.autograd.grad
 
@@ -299,6 +305,34 @@ def test_a_captured_function_refuses(session):
         step()
     step()
     assert x.grad.tolist() == [4]
+
+
+def test_all_handles_are_torchs(session):
+    x = leaf(1.0)
+    y = x * 2
+    layer = torch.nn.Linear(1, 1)
+    for handle in (x.register_hook(print), y.grad_fn.register_prehook(print), layer.register_forward_hook(print)):
+        assert isinstance(handle, torch.utils.hooks.RemovableHandle)
+        handle.remove()
+
+
+# ---- versions ----
+
+
+def test_a_write_that_nobody_saw():
+    x = leaf(1.0, 2.0)
+    y = x * 1
+    z = y**2
+    increment_version(y)
+    assert y._version == 1
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        z.sum().backward()
+    part, scalar = torch.ones(3, 2).t(), torch.ones(())
+    increment_version(t for t in (part, scalar, x))
+    assert (part._version, scalar._version, x._version) == (1, 1, 1)
+    assert part.tolist() == [[1] * 3] * 2
+    with pytest.raises(RuntimeError, match=r"increment_version expect a Iterable\[Tensor\] as input"):
+        increment_version(3)
 
 
 # ---- edges ----

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 
 import gradwire as torch
-from gradwire.autograd.graph import disable_saved_tensors_hooks, save_on_cpu, saved_tensors_hooks
+from gradwire.autograd.graph import (
+    allow_mutation_on_saved_tensors,
+    disable_saved_tensors_hooks,
+    save_on_cpu,
+    saved_tensors_hooks,
+)
 
 grad = torch.autograd.grad
 
@@ -238,6 +243,26 @@ def test_values_in_this_programs_memory():
     y.sum().backward()
     assert half.grad.tolist() == [2, 2]
     assert half.grad.dtype is torch.bfloat16
+
+
+def test_what_was_saved_may_be_written_to():
+    x = leaf(2.0, 3.0)
+    with allow_mutation_on_saved_tensors() as copies:
+        y = x * 1
+        out = y**3
+        y.fill_(9.0)
+        (g,) = grad(out.sum(), x, create_graph=True)
+        assert g.tolist() == [12, 27]
+        assert grad(g.sum(), x)[0].tolist() == [12, 18]
+        with pytest.raises(RuntimeError, match="contexts cannot be nested"), allow_mutation_on_saved_tensors():
+            pass
+        out = y**2
+        copies.clear()
+        with pytest.raises(AssertionError, match="Trying to backward outside of the 'allow_mutation_on_saved_tensors'"):
+            out.sum().backward()
+        out = y**2
+    with pytest.raises(AssertionError, match="Trying to backward outside of the 'allow_mutation_on_saved_tensors'"):
+        out.sum().backward()
 
 
 def test_hooks_forbidden():

@@ -82,12 +82,15 @@ def local(limits: Limits | None = None) -> Iterator[Local]:
 
 
 def talk(*_: Any) -> list[bytes]:
-    """A bit of everything: in-place, a hook, a custom function, a graph of a gradient, backward, values."""
+    """A bit of everything: in-place, hooks, a custom function, saved tensors that are kept here, a graph of a gradient,
+    backward, values."""
     x = torch.tensor([0.5, -1.25], requires_grad=True)
     y = x * 3
     y.mul_(2)
     y.register_hook(lambda g: g * 0.5)
-    z = Cube.apply(y)
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: t.detach() * 2, lambda t: t / 2):
+        z = Cube.apply(y.tanh())
+    y.grad_fn.register_hook(lambda grad_inputs, grad_outputs: (grad_inputs[0] * 2, *grad_inputs[1:]))
     (g,) = torch.autograd.grad(z.sum(), x, create_graph=True)
     (g * g).sum().backward()
     return [t.detach().numpy().tobytes() for t in (z, g, x.grad)]

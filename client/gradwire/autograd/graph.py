@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from gradwire import mirror
 from gradwire.autograd import hooks
+from gradwire.autograd.grad_mode import no_grad
 from gradwire.autograd.hooks import RemovableHandle
-from gradwire.autograd.saved import disable_saved_tensors_hooks, save_on_cpu, saved_tensors_hooks
+from gradwire.autograd.saved import (
+    allow_mutation_on_saved_tensors,
+    disable_saved_tensors_hooks,
+    save_on_cpu,
+    saved_tensors_hooks,
+)
 from gradwire.capture import forbid
 from gradwire.session import Session
 from gradwire.tensor import Tensor
@@ -281,11 +287,28 @@ def _will_run(session: Session, numbers: list[int]) -> list[bool]:
     return list(session.wire.wait(request).done.defined)
 
 
+def increment_version(tensor: Tensor | Iterable[Tensor]) -> None:
+    """Have the graph take one or several tensors as written to, as by code that it can't see.
+
+    Raises:
+        RuntimeError: they are no tensors.
+    """
+    several = [tensor] if isinstance(tensor, Tensor) else tensor
+    if not isinstance(several, Iterable):
+        raise RuntimeError("increment_version expect a Iterable[Tensor] as input")
+    with no_grad():
+        for t in several:
+            empty: Any = t.detach()
+            empty.unsqueeze(0).narrow(0, 0, 0).zero_()  # which writes to the memory, if to none of it
+
+
 __all__ = [
     "GradientEdge",
     "Node",
+    "allow_mutation_on_saved_tensors",
     "disable_saved_tensors_hooks",
     "get_gradient_edge",
+    "increment_version",
     "register_multi_grad_hook",
     "save_on_cpu",
     "saved_tensors_hooks",

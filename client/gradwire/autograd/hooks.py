@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gradwire.capture import forbid
 from gradwire.mirror import Node
 from gradwire.tensor import Tensor
+from gradwire.utils import hooks
 from gradwire_proto.v1 import gradwire_pb2 as pb
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ Run = Callable[[list[Tensor | None], int], Gradients]
 """What a session keeps of a hook: called with gradients, and how many of them are of a node's inputs."""
 
 
-class RemovableHandle:
-    """What registering a hook returns; ``remove()`` takes the hook away. Also a context manager that does.
+class RemovableHandle(hooks.RemovableHandle):
+    """Of a hook that the server calls back for.
 
     Args:
         mirrored: where the mirror has what is hooked; None where it can't tell.
@@ -31,7 +32,7 @@ class RemovableHandle:
         self._session: Session = t._session
         self._mirrored = None if mirrored is None else weakref.ref(mirrored)  # or it would keep the graph behind it
         with self._session.wire.lock:
-            self.id: int = self._session.new_id()
+            self.id = self._session.new_id()
             self._session.hooks[self.id] = run
             if mirrored is None:
                 self._session.stray_hooks.add(self.id)
@@ -50,12 +51,6 @@ class RemovableHandle:
         if not self._session.closed:
             with self._session.wire.lock:
                 self._session.instruction().remove_hook.hook = self.id
-
-    def __enter__(self) -> RemovableHandle:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.remove()
 
 
 def on_gradient(t: Tensor, hook: Callable[[Any], Any]) -> RemovableHandle:

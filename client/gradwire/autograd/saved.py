@@ -7,6 +7,7 @@ server forgets them, and calls back for each when its derivative wants it.
 from __future__ import annotations
 
 import contextlib
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from gradwire.dispatch import mode
 from gradwire.mirror import Node
 from gradwire.session import Session
 from gradwire.tensor import Tensor
+from gradwire_proto import refusals
 from gradwire_proto.catalog.declare import Op
 from gradwire_proto.codec import dtype_of
 from gradwire_proto.spec import spec
@@ -27,6 +29,10 @@ MODIFIED = (
     "A saved tensor pack hook is modifying its input in place. Tensors provided as input to pack hook cannot be "
     "modified by in-place operations as this can lead to unexpected side-effects. Please open an issue if you need to "
     "perform in-place operations on the input to a pack hook."
+)
+OUTSIDE = (
+    "Trying to backward outside of the 'allow_mutation_on_saved_tensors' contextin which the graph was originally "
+    "recorded."
 )
 
 
@@ -90,6 +96,58 @@ def disable_saved_tensors_hooks(error_message: str) -> Iterator[None]:
         yield
     finally:
         mode.no_packing = before
+
+
+class _Place:
+    """Stands for a tensor that :class:`Copies` has."""
+
+
+class Copies:
+    """Copies of what was saved inside of :func:`allow_mutation_on_saved_tensors`."""
+
+    def __init__(self) -> None:
+        self._kept: weakref.WeakKeyDictionary[_Place, Tensor] = weakref.WeakKeyDictionary()
+
+    def clear(self) -> None:
+        """Drop them all: what saved them can't be differentiated any more."""
+        self._kept.clear()
+
+    def pack(self, t: Tensor) -> _Place:
+        place = _Place()
+        self._kept[place] = dispatch.ops.clone(t)
+        return place
+
+    def unpack(self, place: _Place) -> Tensor:
+        if place not in self._kept:
+            raise AssertionError(OUTSIDE)
+        return self._kept[place]
+
+
+@contextlib.contextmanager
+def allow_mutation_on_saved_tensors() -> Iterator[Copies]:
+    """Inside, tensors that ops saved may be written to: each is copied when it is saved. Differentiate inside, too.
+
+    >>> import gradwire as torch
+    >>> x = torch.ones(2, requires_grad=True)
+    >>> with torch.autograd.graph.allow_mutation_on_saved_tensors():
+    ...     y = x.clone()
+    ...     out = (y**2).sum()
+    ...     y = y.sin_()
+    ...     out.backward()
+    >>> x.grad
+    tensor([2., 2.])
+
+    Raises:
+        RuntimeError: inside of another.
+    """
+    if any(isinstance(getattr(pack, "__self__", None), Copies) for pack, _ in mode.packing):
+        raise RuntimeError("allow_mutation_on_saved_tensors contexts cannot be nested")
+    copies = Copies()
+    with saved_tensors_hooks(copies.pack, copies.unpack):
+        try:
+            yield copies
+        finally:
+            copies.clear()
 
 
 # ---- ops ----
@@ -165,12 +223,10 @@ def _pack(op: Op, values: list[Any], results: Sequence[Tensor], recorded: Tensor
         saved = [inputs[i] if kind == "input" else results[i] for kind, i in found]
     if not saved:
         return
-    pack, unpack = mode.packing[-1]
-    kept: list[Any] = []
-    session.packs[number] = unpack, kept
     base = recorded._base if op.writes else None
     (recorded if base is None else base)._own_node().calls_back += 1
-    kept += [packed(pack, t) for t in saved]
+    pack, unpack = mode.packing[-1]
+    session.packs[number] = unpack, [packed(pack, t) for t in saved]
 
 
 def _copy(session: Session, m: pb.SavedTensor) -> Tensor:
@@ -209,9 +265,11 @@ def unpacked(unpack: Hook, kept: Any) -> Tensor:
 
 
 def answer(session: Session, m: pb.Callback) -> list[Tensor | None]:
-    """A tensor that a derivative on the server wants."""
+    """The tensors that a derivative on the server wants."""
+    if m.pack not in session.packs:
+        raise RuntimeError(refusals.FREED)
     unpack, kept = session.packs[m.pack]
-    return [unpacked(unpack, kept[m.index])]
+    return [unpacked(unpack, v) for v in kept]
 
 
 # ---- custom functions ----
@@ -252,4 +310,14 @@ def keep(t: Tensor) -> Kept:
     return Kept(unpack, packed(pack, t), edge)
 
 
-__all__ = ["Kept", "answer", "apply", "disable_saved_tensors_hooks", "keep", "save_on_cpu", "saved_tensors_hooks"]
+__all__ = [
+    "Copies",
+    "Kept",
+    "allow_mutation_on_saved_tensors",
+    "answer",
+    "apply",
+    "disable_saved_tensors_hooks",
+    "keep",
+    "save_on_cpu",
+    "saved_tensors_hooks",
+]

@@ -3,31 +3,12 @@
 from __future__ import annotations
 
 import functools
-import itertools
 from collections.abc import Callable
 from typing import Any
 
 from gradwire.autograd.function import Function
 from gradwire.tensor import Tensor
-
-_count = itertools.count()
-
-
-class RemovableHandle:
-    """What registering a hook returns; ``remove()`` takes the hook away. Also a context manager that does."""
-
-    def __init__(self, hooks: dict[int, Any]):
-        self._hooks = hooks
-        self.id = next(_count)
-
-    def remove(self) -> None:
-        self._hooks.pop(self.id, None)
-
-    def __enter__(self) -> RemovableHandle:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.remove()
+from gradwire.utils.hooks import RemovableHandle
 
 
 class Hook:

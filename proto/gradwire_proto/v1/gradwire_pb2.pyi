@@ -1607,8 +1607,8 @@ Global___SavedResult: _TypeAlias = SavedResult  # noqa: Y015
 @_typing.final
 class Pack(_message.Message):
     """Leave it to the client to keep what the op that made `tensor` saved of tensors for its derivative. The server drops it,
-    and calls back for it, by the number and by its place in the list that a Saved under `request` is; where that is 0,
-    the client knows the list from an earlier call of the op.
+    and calls back for all of it whenever the derivative is computed. What it is tells a Saved under `request`; where that is
+    0, the client knows from an earlier call of the op.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -2052,7 +2052,6 @@ class Callback(_message.Message):
     HOOK_FIELD_NUMBER: _builtins.int
     FUNCTION_FIELD_NUMBER: _builtins.int
     PACK_FIELD_NUMBER: _builtins.int
-    INDEX_FIELD_NUMBER: _builtins.int
     GRADIENTS_FIELD_NUMBER: _builtins.int
     SPECS_FIELD_NUMBER: _builtins.int
     CREATE_GRAPH_FIELD_NUMBER: _builtins.int
@@ -2065,8 +2064,7 @@ class Callback(_message.Message):
     function: _builtins.int
     """As named in RecordFunction."""
     pack: _builtins.int
-    """As named in Pack: it answers with the saved tensor `index`."""
-    index: _builtins.int
+    """As named in Pack: it answers with the saved tensors."""
     create_graph: _builtins.bool
     retain_graph: _builtins.bool
     """Where false, what the function saved is not needed again."""
@@ -2089,7 +2087,6 @@ class Callback(_message.Message):
         hook: _builtins.int = ...,
         function: _builtins.int = ...,
         pack: _builtins.int = ...,
-        index: _builtins.int = ...,
         gradients: _abc.Iterable[_builtins.int] | None = ...,
         specs: _abc.Iterable[Global___TensorSpec] | None = ...,
         create_graph: _builtins.bool = ...,
@@ -2099,7 +2096,7 @@ class Callback(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["function", b"function", "hook", b"hook", "kind", b"kind", "pack", b"pack"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["backward", b"backward", "create_graph", b"create_graph", "function", b"function", "gradients", b"gradients", "hook", b"hook", "id", b"id", "index", b"index", "inputs", b"inputs", "kind", b"kind", "pack", b"pack", "retain_graph", b"retain_graph", "specs", b"specs"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["backward", b"backward", "create_graph", b"create_graph", "function", b"function", "gradients", b"gradients", "hook", b"hook", "id", b"id", "inputs", b"inputs", "kind", b"kind", "pack", b"pack", "retain_graph", b"retain_graph", "specs", b"specs"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["hook", "function", "pack"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
