@@ -558,16 +558,21 @@ def restore(session: Session, kept: Iterable[Any]) -> None:
     for k in kept:
         t = known.get(k.tensor)
         if t is None:
-            s = spec(tuple(k.spec.shape), dtype_of(k.spec.dtype), tuple(k.strides))
-            node = None if k.leaf else Node(unsure=True)
-            t = known[k.tensor] = Tensor(session, k.tensor, s, k.requires_grad, node)
-            t._storage.used = True  # as far as anybody knows
-            if k.leaf and k.requires_grad:
-                session.leaves[k.tensor] = t
-            if k.has_gradient:
-                own = t._own_node()
-                own.has_grad, own.retains = True, not k.leaf
+            t = known[k.tensor] = found(session, k)
         session.tensors[k.name] = t
+
+
+def found(session: Session, k: Any) -> Tensor:
+    """A tensor that is on the server, as that tells of it."""
+    s = spec(tuple(k.spec.shape), dtype_of(k.spec.dtype), tuple(k.strides))
+    t = Tensor(session, k.tensor, s, k.requires_grad, None if k.leaf else Node(unsure=True))
+    t._storage.used = True  # as far as anybody knows
+    if k.leaf and k.requires_grad:
+        session.leaves[k.tensor] = t
+    if k.has_gradient:
+        own = t._own_node()
+        own.has_grad, own.retains = True, not k.leaf
+    return t
 
 
 _PLAIN = {"bfloat16": "float32"}

@@ -347,6 +347,17 @@ def through(engine: Engine, starts: list[tuple[Node, int, Any]], edges: Sequence
     return _run(engine, starts, create_graph, create_graph, edges, engine.check_nan, accumulate=False, cut=True)
 
 
+def run_alone(engine: Engine, node: Node, grads: list[Tensor | None], create_graph: bool) -> list[Tensor | None]:
+    """What a node makes of gradients of its outputs, for the edges that it shows, outside of any backward pass."""
+    before = engine.grad_enabled, engine.phase, engine.retain_graph
+    engine.grad_enabled, engine.phase, engine.retain_graph = create_graph, "backward", True
+    try:
+        made = list(node.run(list(grads), True)) if any(g is not None for g in grads) else [None] * len(node.edges)
+    finally:
+        engine.grad_enabled, engine.phase, engine.retain_graph = before
+    return [_fitting(made[i], node, i, True) for i in shown(node)]
+
+
 def will_run(engine: Engine, node: Node) -> bool:
     """Whether the backward pass under way, the innermost, comes by a node."""
     return bool(engine.passing) and any(node in several for several in engine.passing[-1][1])

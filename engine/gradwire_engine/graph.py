@@ -315,6 +315,28 @@ def _modified(spec: Spec, name: str, nr: int, now: int, then: int) -> RuntimeErr
     return RuntimeError(refusals.modified(spec.dtype, spec.shape, name, nr, now, then))
 
 
+def saved_names(node: Node) -> dict[str, int]:
+    """What a node saved, by the op's names for arguments and results: the slots."""
+    if type(node) is not OpNode:
+        return {}
+    op = node.case.base
+    names = {"input": [p.name for p in op.params], "result": [r.name or "result" for r in op.results]}
+    names["value"] = names["input"]
+    return {names[kind][i]: at for at, (kind, i) in enumerate(node.plan.slots) if kind in names}
+
+
+def saved_value(node: OpNode, slot: int) -> Any:
+    """What a node saved: a plain value, or a tensor with its history, or a list of such.
+
+    Raises:
+        RuntimeError: torch's, where it was freed, or written to since.
+    """
+    if node.saved is None:
+        raise RuntimeError(refusals.FREED)
+    s = node.saved[slot]
+    return node._result(s, True) if node.plan.slots[slot][0] == "result" else _unpack(s, True)
+
+
 WRAPPING = frozenset({"add", "sub", "mul", "div", "where"})
 """Ops of which torch makes a tensor of a number beside a tensor, so that it has an edge, if one that leads nowhere."""
 

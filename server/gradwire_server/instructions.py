@@ -296,6 +296,8 @@ TABLE: dict[str, Callable[[Session, Any], None]] = {
     "record_function": _record_function,
     "saved_result": nodes.saved_result,
     "pack": nodes.pack,
+    "run_node": nodes.run_node,
+    "unpack": nodes.unpack,
     "inspect": nodes.inspect,
     "edge": nodes.edge,
     "seed": _seed,

@@ -20,7 +20,7 @@ from google.protobuf.message import DecodeError
 
 from gradwire_engine import Engine, Tensor
 from gradwire_engine.backend import DTYPE, NUMPY_DTYPE, aligned, to_device
-from gradwire_engine.graph import FunctionNode, Node, history
+from gradwire_engine.graph import FunctionNode, Node
 from gradwire_engine.tensor import Storage
 from gradwire_proto.catalog.declare import Op
 from gradwire_proto.codec import dtype_of
@@ -31,6 +31,7 @@ from gradwire_server.brake import Brake
 from gradwire_server.errors import Displaced, Poison, Poisoned, SessionEnded, describe, refusal
 from gradwire_server.hooks import Hook
 from gradwire_server.limits import Limits
+from gradwire_server.nodes import kept
 from gradwire_server.ops import SERVER_IDS, Template, learn, unknown_id
 from gradwire_server.outbox import Outbox
 from gradwire_server.programs import Broken, Program
@@ -257,10 +258,7 @@ class Session:
         for name, i in self.kept.items():
             t = self.tensors.get(i)
             if type(t) is Tensor:
-                history(t)  # brings a view's up to date
-                attached.kept.add(name=name, tensor=i, spec=pb.TensorSpec(dtype=t.dtype.number, shape=t.shape),
-                                  strides=t.spec.strides, requires_grad=t.requires_grad,
-                                  leaf=t.grad_fn is None, has_gradient=t.grad is not None)  # fmt: skip
+                attached.kept.append(kept(t, i, name))
         self.transfers.clear()
         with self._attaching:
             if epoch != self.epoch:
@@ -528,7 +526,8 @@ class Session:
                  for g in gradients]  # fmt: skip
         self.reply(callback=pb.Callback(id=me, gradients=ids, specs=specs, create_graph=create_graph,
                                         retain_graph=self.engine.retain_graph,
-                                        backward=self.engine.passing[-1][0], **kind))  # fmt: skip
+                                        backward=self.engine.passing[-1][0] if self.engine.passing else 0,
+                                        **kind))  # fmt: skip
         self.flush()
         engine = self.engine
         mode, phase, line = engine.grad_enabled, engine.phase, engine.line

@@ -133,6 +133,64 @@ def test_a_custom_functions_context_is_at_its_node():
     assert node.saved_tensors[0] is x
 
 
+def test_the_leaf_behind_a_node_comes_back():
+    x = leaf(1.0, 2.0)
+    y = x * 3
+    del x
+    gc.collect()
+    y.sum().backward()
+    x = y.grad_fn.next_functions[0][0].variable
+    assert x.requires_grad
+    assert x.is_leaf
+    assert x.tolist() == [1, 2]
+    assert x.grad.tolist() == [3, 3]
+
+
+def test_a_node_can_be_called():
+    x = leaf(1.0, 2.0)
+    assert lists((x * 3).grad_fn(torch.ones(2))) == ([3, 3], None)
+    y = x.square()
+    for _ in range(2):
+        g = y.grad_fn(torch.ones(2))
+        assert g.tolist() == [2, 4]
+        assert grad(g.sum(), x)[0].tolist() == [2, 2]
+    with torch.no_grad():
+        assert not y.grad_fn(torch.ones(2)).requires_grad
+    assert Scaled.apply(x, 3)[0].grad_fn(torch.ones(2), None).tolist() == [3, 3]
+    y.grad_fn.next_functions[0][0](torch.ones(2))
+    assert x.grad.tolist() == [1, 1]
+    with pytest.raises(TypeError, match="expected 1 arguments, got 0 instead"):
+        y.grad_fn()
+    y.sum().backward()
+    with pytest.raises(RuntimeError, match="Trying to backward through the graph a second time"):
+        y.grad_fn(torch.ones(2))
+
+
+def test_what_a_node_saved():
+    x = leaf(1.0, 2.0)
+    node = (x**2).grad_fn
+    assert node._saved_self is x
+    assert node._saved_exponent == 2
+    assert {"_saved_self", "_saved_exponent"} <= set(dir(node))
+    y = x.exp()
+    saved = y.grad_fn._saved_result
+    assert saved.grad_fn is y.grad_fn
+    assert saved.tolist() == y.tolist()
+    (indices,) = x[torch.tensor([1])].grad_fn._saved_indices
+    assert indices.tolist() == [1]
+    assert x.softmax(0).grad_fn._saved_dim == 0
+    with pytest.raises(AttributeError, match="'PowBackward0' object has no attribute '_saved_foo'"):
+        _ = node._saved_foo
+    y.sum().backward()
+    with pytest.raises(RuntimeError, match="Trying to backward through the graph a second time"):
+        _ = y.grad_fn._saved_result
+    y = x.exp()
+    node = y.grad_fn
+    y.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        _ = node._saved_result
+
+
 # ---- hooks of nodes ----
 
 

@@ -199,6 +199,16 @@ def test_later_writes_do_not_matter_to_what_was_packed():
     assert x.grad.tolist() == [2, 4]
 
 
+def test_a_node_that_is_looked_at_unpacks():
+    x = leaf(0.0, 0.0)
+    log = Log()
+    with log.hooks():
+        y = x.exp()
+    assert y.grad_fn._saved_result.tolist() == [1, 1]
+    assert y.grad_fn(torch.ones(2)).tolist() == [1, 1]
+    assert log.unpacked == [[1, 1]] * 2
+
+
 def test_custom_functions():
     class Cube(torch.autograd.Function):
         @staticmethod

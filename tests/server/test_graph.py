@@ -147,3 +147,25 @@ def test_a_client_that_gives_nothing_back(raw):
     raw.send(backward(2))
     raw.send(answer(raw.reply("callback"), 0))
     assert raw.reply("error").message == "the client gave back 0 of the saved tensors, and not all"
+
+
+def test_a_node_by_itself(raw):
+    raw.send(put(1, [1.0, 2.0], True), apply("mul", 1, 3.0, results=(2,)), apply("exp", 2, results=(3,)))
+    raw.send(put(9, [1.0, 10.0]))
+    exp, mul, _ = history(raw, 3).nodes
+    assert (list(exp.saved), list(mul.saved)) == (["result"], ["other"])
+    raw.send(pb.Instruction(run_node=pb.RunNode(node=mul.id, gradients=[9], results=[20, 21], request=5)))
+    assert list(raw.reply("done").defined) == [True, False]
+    assert raw.get(20).tolist() == [3, 30]
+    raw.send(pb.Instruction(run_node=pb.RunNode(node=mul.id, results=[22, 23], request=6)))
+    assert raw.reply("error").message == "expected 1 arguments, got 0 instead"
+    raw.send(pb.Instruction(run_node=pb.RunNode(node=12345, gradients=[9], results=[24], request=7)))
+    assert raw.reply("error").message == "there is no node 12345"
+    raw.send(pb.Instruction(unpack=pb.Unpack(node=mul.id, name="other", request=8)))
+    assert raw.reply("unpacked").value.float_value == 3
+    raw.send(pb.Instruction(unpack=pb.Unpack(node=exp.id, name="result", request=8)))
+    (result,) = raw.reply("unpacked").tensors
+    assert (result.requires_grad, result.leaf) == (True, False)
+    assert raw.get(result.tensor).tolist() == raw.get(3).tolist()
+    raw.send(pb.Instruction(unpack=pb.Unpack(node=exp.id, name="input", request=8)))
+    assert raw.reply("error").message == "ExpBackward0 saved nothing that is called 'input'"

@@ -10,13 +10,12 @@ from typing import Any
 from gradwire import anomaly
 from gradwire.autograd import graph
 from gradwire.autograd.anomaly_mode import detect_anomaly, set_detect_anomaly
-from gradwire.autograd.function import Function
+from gradwire.autograd.function import Function, answered
 from gradwire.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
 from gradwire.autograd.gradcheck import gradcheck, gradgradcheck  # a function has the name of its module, as in torch
 from gradwire.capture import here, note
 from gradwire.dispatch import place
 from gradwire.mirror import Node, Walk
-from gradwire.session import Session
 from gradwire.tensor import Tensor
 from gradwire_proto import refusals
 from gradwire_proto.spec import spec
@@ -110,7 +109,7 @@ def backward(tensors: Several, grad_tensors: Any = None, retain_graph: bool | No
             node.replaced += bool(create_graph or node.retains or session.wire.cancelled)
     if request:
         try:
-            _wait(session, request)
+            answered(session, request)
         except BaseException:
             for node in reached:
                 node.unsure = True
@@ -189,7 +188,7 @@ def grad(outputs: Several, inputs: Several, grad_outputs: Any = None, retain_gra
             n.unsure = True
             n.replaced += 1
     if request:
-        defined = _wait(session, request).defined
+        defined = answered(session, request).done.defined
         if here.capture is not None:
             here.capture.undefined |= {r._id for r, d in zip(results, defined, strict=True) if r is not None and not d}
         results = [r if d else None for r, d in zip(results, defined, strict=True)]
@@ -272,21 +271,6 @@ def _check_inputs(inputs: list[Any]) -> None:
 def _node(t: Tensor) -> Node:
     t._refresh()
     return t._own_node()
-
-
-def _wait(session: Session, request: int) -> Any:
-    """The server's verdict; an exception of the user's own code in a callback comes out as itself."""
-    try:
-        return session.wire.wait(request).done
-    except Exception as e:
-        if anomaly.mode.enabled:
-            anomaly.show(session, e)
-        if isinstance(e, RuntimeError) and session.raised is not None:
-            raise session.raised from None
-        raise
-    finally:
-        session.raised = None
-        session.answers.clear()
 
 
 __all__ = [

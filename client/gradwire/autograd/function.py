@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gradwire import dispatch
+from gradwire import anomaly, dispatch
 from gradwire.autograd import saved
 from gradwire.capture import forbid
 from gradwire.mirror import Node
@@ -402,3 +402,18 @@ def answer(session: Session, m: pb.Callback) -> pb.Answer:
     reply.results.extend([0 if t is None else t._id for t in made])
     session.answers.extend(made)  # not freed before the server has read the answer
     return reply
+
+
+def answered(session: Session, request: int) -> pb.Reply:
+    """The server's verdict on what may call back; an exception of the user's own code comes out as itself."""
+    try:
+        return session.wire.wait(request)
+    except Exception as e:
+        if anomaly.mode.enabled:
+            anomaly.show(session, e)
+        if isinstance(e, RuntimeError) and session.raised is not None:
+            raise session.raised from None
+        raise
+    finally:
+        session.raised = None
+        session.answers.clear()

@@ -564,6 +564,8 @@ class Instruction(_message.Message):
     EDGE_FIELD_NUMBER: _builtins.int
     WILL_RUN_FIELD_NUMBER: _builtins.int
     PACK_FIELD_NUMBER: _builtins.int
+    RUN_NODE_FIELD_NUMBER: _builtins.int
+    UNPACK_FIELD_NUMBER: _builtins.int
     BEGIN_FUNCTION_FIELD_NUMBER: _builtins.int
     LOCATION_FIELD_NUMBER: _builtins.int
     location: _builtins.int
@@ -623,6 +625,10 @@ class Instruction(_message.Message):
     @_builtins.property
     def pack(self) -> Global___Pack: ...
     @_builtins.property
+    def run_node(self) -> Global___RunNode: ...
+    @_builtins.property
+    def unpack(self) -> Global___Unpack: ...
+    @_builtins.property
     def begin_function(self) -> Global___BeginFunction: ...
     def __init__(
         self,
@@ -654,14 +660,16 @@ class Instruction(_message.Message):
         edge: Global___Edge | None = ...,
         will_run: Global___WillRun | None = ...,
         pack: Global___Pack | None = ...,
+        run_node: Global___RunNode | None = ...,
+        unpack: Global___Unpack | None = ...,
         begin_function: Global___BeginFunction | None = ...,
         location: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["add_hook", b"add_hook", "answer", b"answer", "apply", b"apply", "backward", b"backward", "begin_function", b"begin_function", "calls", b"calls", "describe", b"describe", "detach", b"detach", "edge", b"edge", "free", b"free", "get", b"get", "get_gradient", b"get_gradient", "grad", b"grad", "inspect", b"inspect", "keep", b"keep", "kind", b"kind", "pack", b"pack", "program", b"program", "put", b"put", "record_function", b"record_function", "remove_hook", b"remove_hook", "require_grad", b"require_grad", "saved_result", b"saved_result", "seed", b"seed", "set_data", b"set_data", "set_grad_mode", b"set_grad_mode", "set_gradient", b"set_gradient", "synchronize", b"synchronize", "will_run", b"will_run"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["add_hook", b"add_hook", "answer", b"answer", "apply", b"apply", "backward", b"backward", "begin_function", b"begin_function", "calls", b"calls", "describe", b"describe", "detach", b"detach", "edge", b"edge", "free", b"free", "get", b"get", "get_gradient", b"get_gradient", "grad", b"grad", "inspect", b"inspect", "keep", b"keep", "kind", b"kind", "pack", b"pack", "program", b"program", "put", b"put", "record_function", b"record_function", "remove_hook", b"remove_hook", "require_grad", b"require_grad", "run_node", b"run_node", "saved_result", b"saved_result", "seed", b"seed", "set_data", b"set_data", "set_grad_mode", b"set_grad_mode", "set_gradient", b"set_gradient", "synchronize", b"synchronize", "unpack", b"unpack", "will_run", b"will_run"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_hook", b"add_hook", "answer", b"answer", "apply", b"apply", "backward", b"backward", "begin_function", b"begin_function", "calls", b"calls", "describe", b"describe", "detach", b"detach", "edge", b"edge", "free", b"free", "get", b"get", "get_gradient", b"get_gradient", "grad", b"grad", "inspect", b"inspect", "keep", b"keep", "kind", b"kind", "location", b"location", "pack", b"pack", "program", b"program", "put", b"put", "record_function", b"record_function", "remove_hook", b"remove_hook", "require_grad", b"require_grad", "saved_result", b"saved_result", "seed", b"seed", "set_data", b"set_data", "set_grad_mode", b"set_grad_mode", "set_gradient", b"set_gradient", "synchronize", b"synchronize", "will_run", b"will_run"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add_hook", b"add_hook", "answer", b"answer", "apply", b"apply", "backward", b"backward", "begin_function", b"begin_function", "calls", b"calls", "describe", b"describe", "detach", b"detach", "edge", b"edge", "free", b"free", "get", b"get", "get_gradient", b"get_gradient", "grad", b"grad", "inspect", b"inspect", "keep", b"keep", "kind", b"kind", "location", b"location", "pack", b"pack", "program", b"program", "put", b"put", "record_function", b"record_function", "remove_hook", b"remove_hook", "require_grad", b"require_grad", "run_node", b"run_node", "saved_result", b"saved_result", "seed", b"seed", "set_data", b"set_data", "set_grad_mode", b"set_grad_mode", "set_gradient", b"set_gradient", "synchronize", b"synchronize", "unpack", b"unpack", "will_run", b"will_run"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["apply", "put", "get", "free", "set_grad_mode", "backward", "grad", "answer", "synchronize", "require_grad", "set_gradient", "get_gradient", "add_hook", "remove_hook", "record_function", "saved_result", "inspect", "seed", "detach", "keep", "calls", "program", "describe", "set_data", "edge", "will_run", "pack", "begin_function"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["apply", "put", "get", "free", "set_grad_mode", "backward", "grad", "answer", "synchronize", "require_grad", "set_gradient", "get_gradient", "add_hook", "remove_hook", "record_function", "saved_result", "inspect", "seed", "detach", "keep", "calls", "program", "describe", "set_data", "edge", "will_run", "pack", "run_node", "unpack", "begin_function"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -1639,6 +1647,76 @@ class Pack(_message.Message):
 Global___Pack: _TypeAlias = Pack  # noqa: Y015
 
 @_typing.final
+class RunNode(_message.Message):
+    """Run a node by itself, which stays as it is: what it makes of gradients. A Done under `request` tells which results exist."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    GRADIENTS_FIELD_NUMBER: _builtins.int
+    RESULTS_FIELD_NUMBER: _builtins.int
+    CREATE_GRAPH_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    node: _builtins.int
+    """As History told it, of a graph that is still there."""
+    create_graph: _builtins.bool
+    """What it does is recorded."""
+    request: _builtins.int
+    @_builtins.property
+    def gradients(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """One for each of its outputs, 0 for None."""
+
+    @_builtins.property
+    def results(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Fresh ids, one for each of its edges."""
+
+    def __init__(
+        self,
+        *,
+        node: _builtins.int = ...,
+        gradients: _abc.Iterable[_builtins.int] | None = ...,
+        results: _abc.Iterable[_builtins.int] | None = ...,
+        create_graph: _builtins.bool = ...,
+        request: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_graph", b"create_graph", "gradients", b"gradients", "node", b"node", "request", b"request", "results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RunNode: _TypeAlias = RunNode  # noqa: Y015
+
+@_typing.final
+class Unpack(_message.Message):
+    """Look at what a node saved, by one of the names that History told, or at the `variable` of an AccumulateGrad: an Unpacked
+    under `request`.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    REQUEST_FIELD_NUMBER: _builtins.int
+    node: _builtins.int
+    name: _builtins.str
+    request: _builtins.int
+    def __init__(
+        self,
+        *,
+        node: _builtins.int = ...,
+        name: _builtins.str = ...,
+        request: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "node", b"node", "request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Unpack: _TypeAlias = Unpack  # noqa: Y015
+
+@_typing.final
 class Inspect(_message.Message):
     """Ask how a tensor came to be: a History under `request`."""
 
@@ -1795,6 +1873,7 @@ class Reply(_message.Message):
     ATTACHED_FIELD_NUMBER: _builtins.int
     PROGRAMS_FIELD_NUMBER: _builtins.int
     SAVED_FIELD_NUMBER: _builtins.int
+    UNPACKED_FIELD_NUMBER: _builtins.int
     DROPPED_FIELD_NUMBER: _builtins.int
     SEQ_FIELD_NUMBER: _builtins.int
     acknowledged: _builtins.int
@@ -1820,6 +1899,8 @@ class Reply(_message.Message):
     @_builtins.property
     def saved(self) -> Global___Saved: ...
     @_builtins.property
+    def unpacked(self) -> Global___Unpacked: ...
+    @_builtins.property
     def dropped(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Functions, hooks and numbers of Packs that are gone with the graph that they were part of: the client may drop what
         it keeps of them.
@@ -1837,14 +1918,15 @@ class Reply(_message.Message):
         attached: Global___Attached | None = ...,
         programs: Global___Programs | None = ...,
         saved: Global___Saved | None = ...,
+        unpacked: Global___Unpacked | None = ...,
         dropped: _abc.Iterable[_builtins.int] | None = ...,
         seq: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["attached", b"attached", "callback", b"callback", "done", b"done", "error", b"error", "history", b"history", "kind", b"kind", "programs", b"programs", "saved", b"saved", "value", b"value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attached", b"attached", "callback", b"callback", "done", b"done", "error", b"error", "history", b"history", "kind", b"kind", "programs", b"programs", "saved", b"saved", "unpacked", b"unpacked", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "attached", b"attached", "callback", b"callback", "done", b"done", "dropped", b"dropped", "error", b"error", "history", b"history", "kind", b"kind", "programs", b"programs", "saved", b"saved", "seq", b"seq", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged", b"acknowledged", "attached", b"attached", "callback", b"callback", "done", b"done", "dropped", b"dropped", "error", b"error", "history", b"history", "kind", b"kind", "programs", b"programs", "saved", b"saved", "seq", b"seq", "unpacked", b"unpacked", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["value", "done", "error", "callback", "history", "attached", "programs", "saved"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["value", "done", "error", "callback", "history", "attached", "programs", "saved", "unpacked"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -1899,6 +1981,8 @@ Global___Attached: _TypeAlias = Attached  # noqa: Y015
 
 @_typing.final
 class KeptTensor(_message.Message):
+    """A tensor as its next client finds it."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     NAME_FIELD_NUMBER: _builtins.int
@@ -1908,12 +1992,15 @@ class KeptTensor(_message.Message):
     REQUIRES_GRAD_FIELD_NUMBER: _builtins.int
     LEAF_FIELD_NUMBER: _builtins.int
     HAS_GRADIENT_FIELD_NUMBER: _builtins.int
+    VARIABLE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     tensor: _builtins.int
     requires_grad: _builtins.bool
     leaf: _builtins.bool
     """It has no history."""
     has_gradient: _builtins.bool
+    variable: _builtins.int
+    """In Unpacked, of a leaf: the id that the client knows it by already, 0 for none."""
     @_builtins.property
     def spec(self) -> Global___TensorSpec: ...
     @_builtins.property
@@ -1930,10 +2017,11 @@ class KeptTensor(_message.Message):
         requires_grad: _builtins.bool = ...,
         leaf: _builtins.bool = ...,
         has_gradient: _builtins.bool = ...,
+        variable: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["has_gradient", b"has_gradient", "leaf", b"leaf", "name", b"name", "requires_grad", b"requires_grad", "spec", b"spec", "strides", b"strides", "tensor", b"tensor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["has_gradient", b"has_gradient", "leaf", b"leaf", "name", b"name", "requires_grad", b"requires_grad", "spec", b"spec", "strides", b"strides", "tensor", b"tensor", "variable", b"variable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2186,6 +2274,40 @@ class SavedTensor(_message.Message):
 Global___SavedTensor: _TypeAlias = SavedTensor  # noqa: Y015
 
 @_typing.final
+class Unpacked(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_FIELD_NUMBER: _builtins.int
+    TENSORS_FIELD_NUMBER: _builtins.int
+    SEVERAL_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    request: _builtins.int
+    several: _builtins.bool
+    @_builtins.property
+    def tensors(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeptTensor]:
+        """One tensor, under an id that the server chose, or where `several` is set a list, with nothing named in place of None;
+        else a plain value.
+        """
+
+    @_builtins.property
+    def value(self) -> Global___Argument: ...
+    def __init__(
+        self,
+        *,
+        request: _builtins.int = ...,
+        tensors: _abc.Iterable[Global___KeptTensor] | None = ...,
+        several: _builtins.bool = ...,
+        value: Global___Argument | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["request", b"request", "several", b"several", "tensors", b"tensors", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Unpacked: _TypeAlias = Unpacked  # noqa: Y015
+
+@_typing.final
 class History(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -2230,6 +2352,7 @@ class NodeInfo(_message.Message):
     VARIABLE_FIELD_NUMBER: _builtins.int
     OUTPUTS_FIELD_NUMBER: _builtins.int
     FUNCTION_FIELD_NUMBER: _builtins.int
+    SAVED_FIELD_NUMBER: _builtins.int
     id: _builtins.int
     """As in edges; stable while the node lives."""
     name: _builtins.str
@@ -2245,6 +2368,10 @@ class NodeInfo(_message.Message):
     def outputs(self) -> _containers.RepeatedCompositeFieldContainer[Global___TensorSpec]:
         """What it made."""
 
+    @_builtins.property
+    def saved(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What an op saved, see Unpack."""
+
     def __init__(
         self,
         *,
@@ -2254,10 +2381,11 @@ class NodeInfo(_message.Message):
         variable: _builtins.int = ...,
         outputs: _abc.Iterable[Global___TensorSpec] | None = ...,
         function: _builtins.int = ...,
+        saved: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["edges", b"edges", "function", b"function", "id", b"id", "name", b"name", "outputs", b"outputs", "variable", b"variable"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["edges", b"edges", "function", b"function", "id", b"id", "name", b"name", "outputs", b"outputs", "saved", b"saved", "variable", b"variable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
