@@ -16,7 +16,17 @@ from gradwire_engine.case import Case, Key
 from gradwire_engine.case import key as case_key
 from gradwire_engine.functional import run_kernel, spec_of_array
 from gradwire_engine.generators import generator
-from gradwire_engine.graph import CopySlices, FunctionNode, Node, OpNode, accumulator, adopt, history, pack
+from gradwire_engine.graph import (
+    AccumulateGrad,
+    CopySlices,
+    FunctionNode,
+    Node,
+    OpNode,
+    accumulator,
+    adopt,
+    history,
+    pack,
+)
 from gradwire_engine.tensor import Meter, Storage, Tensor
 from gradwire_proto import refusals
 from gradwire_proto.catalog import CATALOG
@@ -61,8 +71,8 @@ class Engine:
         """Backward passes begun so far."""
         self.passing: list[tuple[int, tuple[Container[Node], ...]]] = []
         """Of those under way, the innermost last: which one it is, and where the nodes are that it runs."""
-        self.node_hooks: weakref.WeakSet[Callable[..., Any]] = weakref.WeakSet()
-        """The hooks that nodes have of their own."""
+        self.leaf_hooks: weakref.WeakSet[Callable[..., Any]] = weakref.WeakSet()
+        """The hooks that the nodes of leaves have of their own."""
         self.phase = "forward"
         self.halt: str | None = None
         """Why a backward pass is to end before its next node; set from any thread."""
@@ -455,7 +465,8 @@ class Engine:
         """
         node.hooks = node.hooks or {}
         node.hooks.setdefault(place, {})[hook] = run
-        self.node_hooks.add(run)
+        if type(node) is AccumulateGrad:
+            self.leaf_hooks.add(run)
 
     def edge(self, node: Node, nr: int) -> Tensor:
         """Output ``nr`` of a node as a tensor: with its history and shape, and without numbers of its own."""

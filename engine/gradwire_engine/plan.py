@@ -26,7 +26,7 @@ from gradwire_engine.scalars import Scalars, of_scalars
 from gradwire_engine.simplify import simplify
 from gradwire_engine.spread import make_way
 from gradwire_engine.tensor import Storage, Tensor
-from gradwire_engine.trace import Memory, Outcome, State, Step, Trace, Value
+from gradwire_engine.trace import Memory, Outcome, State, Step, Trace, Value, hooked
 
 if TYPE_CHECKING:
     from gradwire_engine.engine import Engine
@@ -268,6 +268,8 @@ class Plan:
         for s, t in zip(self.states, given, strict=True):
             if not s.holds(t):
                 return False
+        if self.engine.leaf_hooks and any(map(hooked, given)):
+            return False
         return _pattern(given) == self.aliases
 
     def run(self, given: Sequence[Tensor]) -> list[Tensor]:

@@ -136,6 +136,12 @@ class State:
         )
 
 
+def hooked(t: Tensor) -> bool:
+    """Whether code of the client's runs when a leaf's gradient comes."""
+    accumulator = t.accumulator() if t.accumulator is not None else None
+    return bool(t.hooks or t.post_hooks or (accumulator is not None and accumulator.hooks))
+
+
 class Export(NamedTuple):
     """A tensor that is there afterwards, and was not before."""
 
@@ -173,7 +179,7 @@ class Trace:
         self.gradient_tensors = [t.grad for t in given]
         self.before = [(t.storage.version, t.grad, t.grad.storage.version if t.grad is not None else 0, t.grad_fn)
                        for t in given]  # fmt: skip
-        if engine.node_hooks or any(t.hooks or t.post_hooks for t in given):
+        if any(map(hooked, given)):
             self.refuse("a hook is part of it")
         engine.trace = self
 

@@ -242,6 +242,21 @@ def test_hooks_run_in_the_client(raw):
     assert info(raw)[0].unplanned == "a hook is part of it"
 
 
+def test_hooks_of_a_leafs_node_that_come_later(raw):
+    """There is a plan by then, which can't call back."""
+    raw.send(put(1, [3.0], requires_grad=True), put(2, [0.0]), pb.Instruction(edge=pb.Edge(tensor=1, result=3)),
+             pb.Instruction(set_gradient=pb.SetGradient(tensors=[1], gradient=2)),
+             program(apply("mul", 1, 1, results=(5,)), backward(5)), calls(FIRST, 0, FIRST, 0))  # fmt: skip
+    assert info(raw)[0].replays > 0
+    hook = pb.AddHook(tensor=3, hook=9, place=pb.HOOK_PLACE_BEFORE_NODE)
+    raw.send(pb.Instruction(add_hook=hook), calls(FIRST, 0), received=1)
+    callback = raw.reply("callback")
+    raw.send(apply("mul", callback.gradients[0], 10.0, results=(50,)),
+             pb.Instruction(answer=pb.Answer(callback=callback.id, results=[50])), received=100)  # fmt: skip
+    raw.send(pb.Instruction(get_gradient=pb.GetGradient(tensor=1, result=60)))
+    assert raw.get(60) == [6 + 6 + 60]
+
+
 def test_nan_is_looked_for_each_time(raw):
     """d√x/dx · 0 at 0 is NaN. A plan could not look, so the program is run one by one."""
     wanted = pb.Instruction(grad=pb.Grad(outputs=[22], inputs=[20], results=[23], check_nan=True), location=3)
