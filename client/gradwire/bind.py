@@ -86,9 +86,9 @@ def _place(package: ModuleType, path: str, f: Callable[..., Any], method: bool) 
 
 
 def _bind_operators() -> None:
-    from gradwire.functions.indexing import getitem, setitem
+    from gradwire.functions.indexing import delitem, getitem, setitem
 
-    methods: dict[str, Any] = {"getitem": getitem, "setitem": setitem, "pos": lambda self: self}
+    methods: dict[str, Any] = {"getitem": getitem, "setitem": setitem, "delitem": delitem, "pos": lambda self: self}
     for python, name in BINARY.items():
         methods[python] = _binary(CATALOG[name])
         if f"{name}_" in CATALOG:

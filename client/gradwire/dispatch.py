@@ -97,8 +97,8 @@ def _outside(f: FrameType) -> FrameType:
 class Known:
     """What calls have in common whose plain arguments are equal and whose tensors have equal specs."""
 
-    __slots__ = ("nbytes", "no_grad", "op", "plain", "recorded", "results", "several", "source", "starts", "targets",
-                 "vain")  # fmt: skip
+    __slots__ = ("in_step", "nbytes", "no_grad", "op", "plain", "recorded", "results", "several", "source", "starts",
+                 "targets", "vain")  # fmt: skip
 
     def __init__(self, op: Op, values: list[Any], tensors: list[Tensor], results: tuple[Spec, ...]):
         self.op = op
@@ -122,6 +122,8 @@ class Known:
         written = [t for i in op.writes for t in ([values[i]] if isinstance(values[i], Tensor) else values[i])]
         self.targets = [at[id(t)] for t in written]
         """Which tensors are written to."""
+        self.in_step = op.name == "copy_" or (op.inplace_of is not None and op.inplace_of.pointwise)
+        """Whether elements are written while those of other places may still be to be read."""
 
 
 VAIN: dict[str, Callable[[list[Any]], bool]] = {"linalg_vector_norm": lambda values: bool(values[1] == 0)}
@@ -229,7 +231,7 @@ def call(op: Op, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
             if op.differentiable:
                 r._base = source._base if source._base is not None else source
                 r._generation = r._base._generation
-                r._creation = source._creation or ("multi" if op.returns_list else "" if mode.grad else "no_grad")
+                r._creation = source._creation or ("no_grad" if not mode.grad else "multi" if op.returns_list else "")
     return tuple(results) if known.several else results[0]
 
 
@@ -318,6 +320,10 @@ def _write(known: Known, values: list[Any] | None, tensors: list[Tensor], sessio
     """Apply an op that writes to its arguments, with torch's refusals."""
     targets = [tensors[i] for i in known.targets]
     first = targets[0]
+    if known.in_step:
+        for t in tensors:
+            if t is not first and memory.overlap(t, first) == "part":
+                raise RuntimeError(refusals.OVERLAP)
     node, grad = None, False
     if known.recorded:
         check_write(first)

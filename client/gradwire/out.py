@@ -10,12 +10,18 @@ from typing import Any, TypeVar
 
 from gradwire.memory import become, overlap
 from gradwire.tensor import Tensor
+from gradwire_proto import dtypes, refusals
 from gradwire_proto.catalog.arithmetic import CPP_NAME
 from gradwire_proto.catalog.declare import check_writable
 
 F = TypeVar("F", bound=Callable[..., Any])
 ADAPTS = frozenset({"sum", "mean", "prod", "nansum", "cumsum", "cumprod", "logsumexp", "std", "var", "nanmean"})
 """Reductions that compute in the type of ``out``."""
+APART = frozenset({
+    "cat", "gather", "index_add", "index_copy", "index_reduce", "index_select", "masked_select", "scatter",
+    "scatter_add", "scatter_reduce", "take",
+})  # fmt: skip
+"""Functions of which ``out`` may share no memory with an argument; others here compute before they write."""
 MISMATCH = "Expected the dtype for input and out to match, but got {} for input's dtype and {} for out's dtype."
 SCALAR_TYPE = "Expected object of scalar type {} but got scalar type {} for argument 'out'"
 WORDS = {
@@ -94,16 +100,13 @@ def _store(name: str, made: Tensor, out: Tensor, inputs: list[Tensor], pointwise
     from gradwire.dispatch import ops
 
     check(name, out, inputs)
-    if made.dtype is not out.dtype:
+    if made.dtype is not out.dtype and not (name in ("all", "any") and out.dtype is dtypes.uint8):
         _check_dtype(name, made, out, pointwise)
     check_writable(out._spec)
     for t in inputs:
         found = overlap(t, out)
-        if found == "part" or (found and not pointwise):
-            raise RuntimeError(
-                "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single "
-                "memory location. Please clone() the tensor before performing the operation."
-            )
+        if found and (name in APART or (pointwise and found == "part")):
+            raise RuntimeError(refusals.OVERLAP)
     if made.shape != out.shape:
         if out.numel():
             warnings.warn(
@@ -122,7 +125,9 @@ def _store(name: str, made: Tensor, out: Tensor, inputs: list[Tensor], pointwise
 def _check_dtype(name: str, made: Tensor, out: Tensor, pointwise: bool) -> None:
     if name in WORDS:
         raise RuntimeError(WORDS[name].format(made.dtype.legacy, out.dtype.legacy))
-    if not pointwise and name not in ADAPTS:
+    if name in ADAPTS:
+        return
+    if not pointwise:
         raise RuntimeError(
             f"Expected out tensor to have dtype {CPP_NAME.get(made.dtype.name, 'bool')}, but got "
             f"{CPP_NAME.get(out.dtype.name, 'bool')} instead"

@@ -254,7 +254,7 @@ class Engine:
             r.chain = (*source.chain, (op, plain, nr))
             r.generation = base.generation
             r.creation = source.creation or (
-                "multi" if op.returns_list else "" if self.grad_enabled else "no_grad"
+                "no_grad" if not self.grad_enabled else "multi" if op.returns_list else ""
             )
         if self.grad_enabled:
             self._record(case, values, results)

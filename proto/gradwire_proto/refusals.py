@@ -43,6 +43,10 @@ NOT_A_LEAF = (
     "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a subgraph "
     "that doesn't require differentiation use var_no_grad = var.detach()."
 )
+OVERLAP = (
+    "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory "
+    "location. Please clone() the tensor before performing the operation."
+)
 NOT_FLOATING = "only Tensors of floating point dtype can require gradients"
 DATA_NOT_FLOATING = "data set to a tensor that requires gradients must be floating point or complex dtype"
 NO_GRAD_HOOKED = "cannot register a hook on a tensor that doesn't require gradient"

@@ -141,3 +141,33 @@ def test_a_leaf_that_requires_grad_is_not_written_to():
         w[0] = 1.0
     with pytest.raises(RuntimeError, match=r"^a leaf Variable that requires grad is being used in an in-place"):
         w[[0, 1]] = 1.0
+
+
+def test_masks_that_do_not_fit_are_told_where():
+    x = torch.zeros(2, 3, 4)
+    with pytest.raises(IndexError, match=r"mask \[3, 2\] at index 1 does not match .* \[2, 3, 4\] at index 2"):
+        x[:, torch.ones(3, 2, dtype=torch.bool)]
+
+
+def test_keys_that_are_to_be_another_way():
+    x = torch.arange(3)
+    with pytest.warns(UserWarning, match="indexing with dtype torch.uint8 is now deprecated"):
+        assert x[torch.tensor([1, 0, 1], dtype=torch.uint8)].tolist() == [0, 2]
+    with pytest.warns(UserWarning, match="Using a non-tuple sequence for multidimensional indexing is deprecated"):
+        assert torch.ones(2, 2)[[0, [1]]].tolist() == [1]
+    with pytest.raises(TypeError, match="^Tensor does not support deleting items$"):
+        del x[0]
+
+
+def test_one_number_through_a_mask_takes_the_type():
+    x = torch.zeros(2, dtype=torch.int64)
+    x[torch.tensor([True, False])] = torch.tensor([1.5])
+    assert x.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(("a", "b", "dtype"), [("bfloat16", "int64", "bfloat16"), ("float16", "bfloat16", "float32")])
+def test_where_joins_any_types(a, b, dtype):
+    a, b = (torch.tensor([1, 2]).to(getattr(torch, d)) for d in (a, b))
+    made = torch.where(torch.tensor([True, False]), a, 3 * b)
+    assert made.dtype is getattr(torch, dtype)
+    assert made.tolist() == [1, 6]

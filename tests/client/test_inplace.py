@@ -103,3 +103,26 @@ def test_not_within_programs():
     x = torch.zeros(2, 3)
     with pytest.raises(RuntimeError, match="gives a tensor from outside another shape in place"):
         torch.compile(lambda x: x.t_())(x)
+
+
+def test_elements_may_share_memory_only_where_all_become_the_same():
+    x = torch.zeros(1).expand(3)
+    assert x.fill_(2).tolist() == [2, 2, 2]
+    with pytest.raises(RuntimeError, match="more than one element of the written-to tensor refers to a single memory"):
+        x.add_(1)
+
+
+OVERLAPPING = {
+    "copied from a neighbour": lambda x: x[1:].copy_(x[:-1]),
+    "added to by a neighbour": lambda x: x[1:].add_(x[:-1]),
+    "by its transpose": lambda x: x.view(2, 2).mul_(x.view(2, 2).t()),
+}
+
+
+@pytest.mark.parametrize("write", OVERLAPPING.values(), ids=OVERLAPPING)
+def test_what_is_read_is_not_written_to_in_part(write):
+    with pytest.raises(RuntimeError, match="some elements of the input tensor and the written-to tensor refer to a"):
+        write(torch.arange(4.0))
+    x = torch.arange(4.0)
+    assert x[:2].copy_(x[2:]).tolist() == [2, 3]
+    assert x.add_(x.view(4)).tolist() == [4, 6, 4, 6]

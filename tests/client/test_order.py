@@ -13,6 +13,7 @@ GAP = A.copy()
 GAP[1, 2] = np.nan
 W = np.array([1.0, 2.0, 0.5, 1.0, 3.0])
 N = np.array([1, 2, 1, 3, 1])
+ROWS = np.array([[2, 1, 2], [2, 1, 2], [0, 1, 0], [2, 1, 2]])
 REPEATED = np.array([[3, 1, 1], [2, 3, 3]])
 
 
@@ -93,6 +94,12 @@ SAME = [
     ("bincount weights", lambda: torch.bincount(t(N), t(W)), np.bincount(N, W)),
     ("bincount of none", lambda: torch.bincount(t(N[:0])), []),
     ("unique", lambda: torch.unique(t(REPEATED)), [1, 2, 3]),
+    ("unique rows", lambda: torch.unique(t(ROWS), dim=0, return_inverse=True, return_counts=True),
+     np.unique(ROWS, axis=0, return_inverse=True, return_counts=True)),
+    ("unique columns", lambda: torch.unique(t(ROWS), dim=1), np.unique(ROWS, axis=1)),
+    ("unique planes", lambda: t(ROWS.reshape(2, 2, 3)).unique(dim=-1), np.unique(ROWS.reshape(2, 2, 3), axis=-1)),
+    ("unique_consecutive rows", lambda: torch.unique_consecutive(t(ROWS), dim=0, return_counts=True),
+     ([[2, 1, 2], [0, 1, 0], [2, 1, 2]], [2, 1, 1])),
     ("unique all", lambda: torch.unique(t(REPEATED), return_inverse=True, return_counts=True),
      ([1, 2, 3], [[2, 0, 0], [1, 2, 2]], [2, 1, 3])),
     ("unique_consecutive", lambda: torch.unique_consecutive(t(REPEATED[0]), return_inverse=True, return_counts=True),

@@ -33,6 +33,21 @@ def test_results_go_there(f, want):
     np.testing.assert_allclose(view.numpy(), np.ravel(want(a)), rtol=1e-6)
 
 
+def test_what_is_computed_before_it_is_written_may_be_an_argument():
+    x = torch.arange(4.0)
+    assert torch.cumsum(x, 0, out=x) is x
+    assert x.tolist() == [0, 1, 3, 6]
+    assert torch.mm(x.view(2, 2), x.view(2, 2), out=x.view(2, 2)).tolist() == [[3, 6], [18, 39]]
+    with pytest.raises(RuntimeError, match="some elements of the input tensor"):
+        torch.cat((x[:2], x[2:]), out=x)
+
+
+def test_sums_and_answers_take_the_type_of_out():
+    x = torch.tensor([1.5, 2.0])
+    assert torch.sum(x, 0, out=torch.tensor(0)).dtype is torch.int64
+    assert torch.all(x, 0, out=torch.tensor(0, dtype=torch.uint8)).item() == 1
+
+
 def test_several_results_are_named():
     values, indices = torch.empty(0), torch.empty(0, dtype=torch.long)
     made = torch.sort(torch.tensor([3.0, 1.0, 2.0]), out=(values, indices))

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from gradwire.dispatch import ops
 from gradwire.export import export
 from gradwire.functions.indexing import _expand, nonzero, nonzero_columns
 from gradwire.functions.shape import viewed
+from gradwire.tensor import Tensor
 from gradwire_proto import dtypes, refusals
 from gradwire_proto.catalog.meta import broadcast_shapes, wrap_dim
-
-if TYPE_CHECKING:
-    from gradwire.tensor import Tensor
 
 
 @export("where")
@@ -23,6 +22,12 @@ def where(condition: Tensor, input: Any = None, other: Any = None, *, out: Tenso
         return ops.where(condition, input, other, out=out)
     if input is None and other is None:
         return nonzero(condition, as_tuple=True)
+    if isinstance(condition, Tensor) and condition.dtype is dtypes.uint8:
+        warnings.warn(
+            "where received a uint8 condition tensor. This behavior is deprecated and will be removed in a future "
+            "version of PyTorch. Use a boolean condition instead.",
+            stacklevel=2,
+        )
     return ops.where(condition, input, other)
 
 
@@ -55,7 +60,13 @@ def _scatter(f: Any, combine: Any, input: Tensor, dim: int, index: Tensor, src: 
         return f(input, dim, index, src)
     if reduce not in ("add", "multiply"):
         raise RuntimeError("reduce argument must be either add or multiply.")
-    if isinstance(src, (bool, int, float, complex)):
+    if not isinstance(src, (bool, int, float, complex)):
+        warnings.warn(
+            "The reduce argument of torch.scatter with Tensor src is deprecated and will be removed in a future "
+            "PyTorch release. Use torch.scatter_reduce instead for more reduction options.",
+            stacklevel=3,
+        )
+    else:
         src = ops.new_full(input, tuple(index.shape), src)
     return combine(input, dim, index, src, {"add": "sum", "multiply": "prod"}[reduce])
 
@@ -163,6 +174,7 @@ def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
 def slice_scatter(input: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None,
                   step: int = 1) -> Tensor:  # fmt: skip
     """A copy with ``src`` as a slice of a dimension."""
+    check_src(ops.slice(input.detach(), dim, start, end, step).shape, src)  # type: ignore[attr-defined]
     return written(input, src, lambda t: ops.slice(t, dim, start, end, step))
 
 

@@ -6,6 +6,7 @@ mask's size is in its data, so reading through one costs a round trip; writing o
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -47,17 +48,24 @@ def setitem(self: Tensor, key: Any, value: Any) -> None:
         _store(part, value)
         return
     masks = [(d, t) for d, t in enumerate(indices) if t is not None]
-    one = not isinstance(value, Tensor) or not value.ndim
+    one = not isinstance(value, Tensor) or value.numel() == 1
     if one and len(masks) == 1 and masks[0][1].dtype is dtypes.bool_:
         d, mask = masks[0]
         _check_mask(part, d, mask)
         after = part.ndim - d - mask.ndim
+        if isinstance(value, Tensor) and value.ndim:
+            value = ops.to_dtype(ops.view(_dense(value), ()), part.dtype)
         ops.masked_fill_(part, ops.view(_dense(mask), (*mask.shape, *(1,) * after)) if after else mask, value)
         return
     if not isinstance(value, Tensor):
         value = ops.new_full(self, (), value)
     found = tuple(_expand(part, indices))
     ops.index_put_(part, found, _without_leading_ones(value), False)
+
+
+def delitem(self: Tensor, key: Any) -> None:
+    """``del self[key]``, which there isn't."""
+    raise TypeError("Tensor does not support deleting items")
 
 
 def _type_name(value: Any) -> str:
@@ -89,6 +97,12 @@ def _items(key: Any) -> tuple[Any, ...]:
     if isinstance(key, tuple):
         return key
     if isinstance(key, list) and len(key) < MAX_LOOSE and any(_is_loose(v) for v in key):
+        warnings.warn(
+            "Using a non-tuple sequence for multidimensional indexing is deprecated and will be changed in pytorch "
+            "2.9; use x[tuple(seq)] instead of x[seq]. In pytorch 2.9 this will be interpreted as tensor index, "
+            "x[torch.tensor(seq)], which will result either in an error or a different result",
+            stacklevel=4,
+        )
         return tuple(key)
     return (key,)
 
@@ -203,11 +217,16 @@ def _sliced(x: Tensor, dim: int, s: slice) -> Tensor:
 
 
 def _check_mask(x: Tensor, dim: int, mask: Tensor) -> None:
-    if tuple(mask.shape) != tuple(x.shape[dim : dim + mask.ndim]):
-        raise IndexError(
-            f"The shape of the mask {list(mask.shape)} at index {dim} does not match the shape of the indexed tensor "
-            f"{list(x.shape)} at index {dim}"
+    if mask.dtype is dtypes.uint8:
+        warnings.warn(
+            "indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool instead.", stacklevel=4
         )
+    for i, (size, have) in enumerate(zip(mask.shape, x.shape[dim:], strict=False)):
+        if size != have:
+            raise IndexError(
+                f"The shape of the mask {list(mask.shape)} at index {i} does not match the shape of the indexed tensor "
+                f"{list(x.shape)} at index {dim + i}"
+            )
 
 
 def _expand(x: Tensor, indices: Sequence[Tensor | None]) -> list[Tensor | None]:

@@ -10,6 +10,7 @@ from gradwire import return_types
 from gradwire.dispatch import ops
 from gradwire.export import export
 from gradwire.functions.calculus import diff, sides
+from gradwire.functions.shape import movedim, reshape
 from gradwire_proto import dtypes, refusals
 from gradwire_proto.catalog.meta import wrap_dim
 from gradwire_proto.dtypes import Category
@@ -243,14 +244,38 @@ def _distinct(x: Tensor, order: Tensor | None, inverse: bool, counts: bool, shap
     return results[0] if len(results) == 1 else tuple(results)
 
 
+def _rows(input: Tensor, dim: int, name: str) -> Tensor:
+    """What lies at each index of a dim, as the rows of a matrix."""
+    input = ops.detach(input if input.ndim else ops.view(input, (1,)))
+    size = input.shape[wrap_dim(dim, input.ndim)]
+    if not input.numel() and size:
+        raise RuntimeError(f"There are 0 sized dimensions, and they aren't selected, so {name} cannot be applied")
+    return reshape(movedim(input, dim, 0), (size, input.numel() // max(size, 1)))
+
+
+def _stacked(results: Any, input: Tensor, dim: int) -> Any:
+    """Rows as what lies at each index of the dim of ``input`` that they came from, first among the results."""
+    rows, *rest = results if isinstance(results, tuple) else (results,)
+    shape = list(input.shape) or [1]
+    del shape[wrap_dim(dim, len(shape))]
+    made = movedim(reshape(rows, (rows.shape[0], *shape)), 0, dim)
+    return (made, *rest) if rest else made
+
+
 @export("unique", "Tensor.unique")
 def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False,
            dim: int | None = None) -> Any:  # fmt: skip
     """The distinct elements in order. Waits for the server: their number is in the data."""
-    if dim is not None and input.ndim != 1:
-        raise NotImplementedError("unique() along a dim is not implemented")
     if input._is_batched:
         raise RuntimeError(refusals.dynamic_shape("_unique2"))
+    if dim is not None:
+        rows = _rows(input, dim, "unique")
+        order = ops.arange(0, rows.shape[0], 1, dtype=dtypes.int64)
+        for column in reversed(range(rows.shape[1])):
+            values = ops.index_select(ops.select(rows, 1, column), 0, order)
+            order = ops.index_select(order, 0, ops.sort(values, 0, False, True)[1])
+        rows = ops.index_select(rows, 0, order)
+        return _stacked(_distinct(rows, order, return_inverse, return_counts, rows.shape[:1]), input, dim)
     x, order = ops.sort(ops.detach(ops.view(ops.clone(input), (input.numel(),))), 0)
     return _distinct(x, order, return_inverse, return_counts, input.shape)
 
@@ -259,9 +284,10 @@ def unique(input: Tensor, sorted: bool = True, return_inverse: bool = False, ret
 def unique_consecutive(input: Tensor, return_inverse: bool = False, return_counts: bool = False,
                        dim: int | None = None) -> Any:  # fmt: skip
     """The elements without direct repetitions. Waits for the server: their number is in the data."""
-    if dim is not None and input.ndim != 1:
-        raise NotImplementedError("unique_consecutive() along a dim is not implemented")
     if input._is_batched:
         raise RuntimeError(refusals.dynamic_shape("unique_consecutive"))
+    if dim is not None:
+        rows = _rows(input, dim, "unique_consecutive")
+        return _stacked(_distinct(rows, None, return_inverse, return_counts, rows.shape[:1]), input, dim)
     x = ops.detach(ops.view(ops.clone(input), (input.numel(),)))
     return _distinct(x, None, return_inverse, return_counts, input.shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -165,6 +166,13 @@ def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:
 @export("property:Tensor.T")
 def big_t(self: Tensor) -> Tensor:
     """The dimensions in reverse order."""
+    if self.ndim != 2:
+        warnings.warn(
+            "The use of `x.T` on tensors of dimension other than 2 to reverse their shape is deprecated and it will "
+            "throw an error in a future release. Consider `x.mT` to transpose batches of matrices or "
+            "`x.permute(*torch.arange(x.ndim - 1, -1, -1))` to reverse the dimensions of a tensor.",
+            stacklevel=2,
+        )
     return ops.permute(self, tuple(range(self.ndim))[::-1])
 
 
@@ -189,7 +197,17 @@ def h(self: Tensor) -> Tensor:
     return adjoint(self) if self.ndim else conjugate(self)
 
 
-@export("adjoint", "Tensor.adjoint", "property:Tensor.mH")
+@export("property:Tensor.mH")
+def m_h(self: Tensor) -> Tensor:
+    """The conjugate transpose of each matrix."""
+    if self.ndim < 2:
+        raise RuntimeError(
+            f"tensor.mH is only supported on matrices or batches of matrices. Got {self.ndim}-D tensor."
+        )
+    return adjoint(self)
+
+
+@export("adjoint", "Tensor.adjoint")
 def adjoint(input: Tensor) -> Tensor:
     """The conjugate transpose of each matrix."""
     if input.ndim < 2:

@@ -5,15 +5,20 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gradwire_engine.backend import looked_up
+from gradwire_engine.backend import DTYPE, NUMPY_DTYPE, looked_up
 from gradwire_engine.masks import select
 from gradwire_engine.registry import kernel
 from gradwire_engine.scatter import add_along, add_at, maximum_at, minimum_at, multiply_at
 from gradwire_proto.catalog.meta import wrap_dim
+from gradwire_proto.dtypes import join
 
 
 @kernel("where")
 def where(xp: Any, condition: Any, input: Any, other: Any) -> Any:
+    a, b = getattr(input, "dtype", None), getattr(other, "dtype", None)
+    if a is not None and b is not None and a != b:  # NumPy joins no other types with bfloat16
+        common = NUMPY_DTYPE[join(DTYPE[a], DTYPE[b])]
+        input, other = input.astype(common, copy=False), other.astype(common, copy=False)
     return select(xp, condition.astype(bool, copy=False), input, other)
 
 

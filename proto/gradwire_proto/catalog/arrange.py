@@ -86,9 +86,11 @@ def _repeat(op: Op, input: Spec, repeats: Sequence[int]) -> Spec:
         raise RuntimeError(
             "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor"
         )
-    if any(r < 0 for r in repeats):
-        raise RuntimeError(f"Trying to create tensor with negative dimension {min(repeats)}: {list(repeats)}")
-    return spec(tuple(r * s for r, s in zip(repeats, (1,) * lead + input.shape, strict=True)), input.dtype)
+    shape = tuple(r * s for r, s in zip(repeats, (1,) * lead + input.shape, strict=True))
+    if any(s < 0 for s in shape):
+        first = next(s for s in shape if s < 0)
+        raise RuntimeError(f"Trying to create tensor with negative dimension {first}: {list(shape)}")
+    return spec(shape, input.dtype)
 
 
 def _triangle(op: Op, input: Spec, diagonal: int) -> Spec:

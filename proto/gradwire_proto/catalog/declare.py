@@ -440,19 +440,21 @@ def op(
 def _inplace_meta(base: Op) -> Meta:
     def meta(_: Op, target: Spec, *rest: Any) -> Inferred:
         made = base.infer((target, *rest))
-        check_written(target, made.results[0])
+        check_written(target, made.results[0], base.name == "fill")
         return Inferred((target,), made.compute)
 
     return meta
 
 
-def check_written(target: Spec, result: Spec) -> None:
-    """Raise torch's error where an op's result can't be written to its argument."""
+def check_written(target: Spec, result: Spec, uniform: bool = False) -> None:
+    """Raise torch's error where an op's result can't be written to its argument; ``uniform``: it is one value, so that
+    elements may share memory."""
     if result.shape != target.shape:
         raise RuntimeError(
             f"output with shape {list(target.shape)} doesn't match the broadcast shape {list(result.shape)}"
         )
-    check_writable(target)
+    if not uniform:
+        check_writable(target)
     if result.dtype.category > target.dtype.category:
         raise RuntimeError(
             f"result type {result.dtype.legacy} can't be cast to the desired output type {target.dtype.legacy}"

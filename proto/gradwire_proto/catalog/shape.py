@@ -21,8 +21,9 @@ def infer_size(size: Sequence[int], numel: int) -> tuple[int, ...]:
     known = math.prod(s for s in size if s != -1)
     if sum(s == -1 for s in size) > 1:
         raise RuntimeError("only one dimension can be inferred")
-    if any(s < -1 for s in size):
-        raise RuntimeError(f"invalid shape dimension {min(size)}")
+    for i, s in enumerate(size):
+        if s < -1:
+            raise RuntimeError(f"invalid shape dimension {s} at index {i} of shape {list(size)}")
     if -1 in size:
         if known == 0 and numel == 0:
             raise RuntimeError(
