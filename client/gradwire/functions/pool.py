@@ -172,9 +172,12 @@ def _fractional(n: int) -> Callable[..., Any]:
                 raise ValueError(f"{name} requires specifying either an output_size or an output_ratio")
             ratio = (output_ratio,) * n if isinstance(output_ratio, (int, float)) else tuple(output_ratio)
             output_size = tuple(int(s * r) for s, r in zip(input.shape[-n:], ratio, strict=True))
+        single = input.ndim == n + 1
         if _random_samples is None:
-            batch = 1 if input.ndim == n + 1 else input.shape[0]
+            batch = 1 if single else input.shape[0]
             _random_samples = ops.rand((batch, input.shape[-n - 1], n), dtype=input.dtype)
+        elif single:  # torch takes those of the first
+            _random_samples = ops.slice(_random_samples, 0, 0, 1, 1)
         values, indices = ops.fractional_max_pool(input, each(kernel_size, n), each(output_size, n), _random_samples)
         return (values, indices) if return_indices else values
 

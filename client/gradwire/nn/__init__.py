@@ -21,13 +21,27 @@ from gradwire.nn.parameter import Buffer, Parameter  # noqa: E402 - likewise
 
 def _load() -> dict[str, Any]:
     """All layers, once the functions are bound that they call."""
-    from gradwire.nn import activation, attention, containers, conv, init, linear, loss, norm, rnn, transformer, utils
+    from gradwire.nn import (
+        activation,
+        adaptive,
+        attention,
+        containers,
+        conv,
+        init,
+        lazy,
+        linear,
+        loss,
+        modules,
+        norm,
+        parameter,
+        rnn,
+        transformer,
+        utils,
+    )
 
-    made: dict[str, Any] = {"init": init, "utils": utils}
-    for table in (activation.ACTIVATIONS, activation.DROPOUTS, activation.POOLS, activation.PADS, activation.SHAPES,
-                  loss.CLASSES, conv.CLASSES, norm.CLASSES):  # fmt: skip
-        made |= table
-    for part in (activation, attention, containers, linear, loss, norm, rnn, transformer):
+    made: dict[str, Any] = {"init": init, "utils": utils, "parameter": parameter, "modules": modules}
+    made |= {n: getattr(parameter, n) for n in ("UninitializedBuffer", "UninitializedParameter")}
+    for part in (activation, adaptive, attention, containers, conv, lazy, linear, loss, norm, rnn, transformer):
         made |= {n: v for n, v in vars(part).items() if isinstance(v, type) and issubclass(v, Module)
                  and n[0] != "_"}  # fmt: skip
     return made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from gradwire.functions.conv import each
@@ -66,6 +67,26 @@ def _strided_line(given: dict[str, Any]) -> None:
         given[k] = given[k] if isinstance(given[k], tuple) else (given[k],)
 
 
+def _fraction(n: int) -> Callable[[dict[str, Any]], None]:
+    def check(given: dict[str, Any]) -> None:
+        size, ratio = given["output_size"], given["output_ratio"]
+        given["kernel_size"] = each(given["kernel_size"], n)
+        if size is None and ratio is None:
+            raise ValueError(
+                f"FractionalMaxPool{n}d requires specifying either an output size, or a pooling ratio"
+            )
+        if size is not None and ratio is not None:
+            raise ValueError("only one of output_size and output_ratio may be specified")
+        if size is not None:
+            given["output_size"] = each(size, n)
+            return
+        given["output_ratio"] = (ratio,) * n if isinstance(ratio, float) else tuple(ratio)
+        if not all(0 < r < 1 for r in given["output_ratio"]):
+            raise ValueError(f"output_ratio must be between 0 and 1 (got {ratio})")
+
+    return check
+
+
 POOLS: dict[str, type] = {}
 for _n in (1, 2, 3):
     POOLS |= layers([
@@ -92,7 +113,7 @@ for _n in (1, 2, 3):
 for _n in (2, 3):
     POOLS[f"FractionalMaxPool{_n}d"] = layer(
         f"FractionalMaxPool{_n}d(kernel_size, output_size=None, output_ratio=None, return_indices=False, "
-        "_random_samples=None)", f"fractional_max_pool{_n}d", buffers=("_random_samples",),
+        "_random_samples=None)", f"fractional_max_pool{_n}d", fill=_fraction(_n), buffers=("_random_samples",),
     )  # fmt: skip
 
 
@@ -170,6 +191,9 @@ SHAPES = layers([
      "{size}, alpha={alpha}, beta={beta}, k={k}"),
     ("CosineSimilarity(dim=1, eps=1e-08)", "cosine_similarity"),
 ])  # fmt: skip
+
+
+globals().update(ACTIVATIONS | DROPOUTS | POOLS | PADS | SHAPES)
 
 
 class PairwiseDistance(Module):

@@ -15,7 +15,7 @@ from gradwire.tensor import Tensor
 MODES = {"zeros", "reflect", "replicate", "circular"}
 
 
-class _Conv(Module):
+class _ConvNd(Module):
     """A convolution over n dimensions.
 
     Args:
@@ -97,7 +97,7 @@ class _Conv(Module):
         return ", ".join(told)
 
 
-class _ConvTranspose(_Conv):
+class _ConvTransposeNd(_ConvNd):
     """The gradient of a convolution as a layer: it makes images larger.
 
     Args:
@@ -149,4 +149,5 @@ def _class(base: type, name: str, n: int) -> Any:
 
 
 CLASSES = {f"{name}{n}d": _class(base, name, n)
-           for name, base in (("Conv", _Conv), ("ConvTranspose", _ConvTranspose)) for n in (1, 2, 3)}  # fmt: skip
+           for name, base in (("Conv", _ConvNd), ("ConvTranspose", _ConvTransposeNd)) for n in (1, 2, 3)}  # fmt: skip
+globals().update(CLASSES)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
 from gradwire.nn import functional as F
+from gradwire.nn.linear import Linear
 from gradwire.nn.module import Module
 from gradwire.nn.table import declared, with_constructor
 from gradwire.tensor import Tensor
@@ -40,16 +42,31 @@ LOSSES = (
 )  # fmt: skip
 
 
-def _reduction(given: dict[str, Any]) -> str:
+def _reduction(average: bool | None, reduce: bool | None, reduction: str, level: int) -> str:
     """What ``size_average`` and ``reduce`` say, where one is given."""
-    average, reduce = given.pop("size_average", None), given.pop("reduce", None)
     if average is None and reduce is None:
-        return given.pop("reduction")  # type: ignore[no-any-return]
-    del given["reduction"]
+        return reduction
     made = "none" if reduce is False else "sum" if average is False else "mean"
     text = f"size_average and reduce args will be deprecated, please use reduction='{made}' instead."
-    warnings.warn(text, UserWarning, stacklevel=4)
+    warnings.warn(text, UserWarning, stacklevel=level)
     return made
+
+
+class _Loss(Module):
+    """A loss of one's own, with torch's arguments for its reduction."""
+
+    def __init__(self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"):
+        super().__init__()
+        self.reduction = _reduction(size_average, reduce, reduction, 3)
+
+
+class _WeightedLoss(_Loss):
+    """The same, with a weight among its buffers."""
+
+    def __init__(self, weight: Tensor | None = None, size_average: bool | None = None, reduce: bool | None = None,
+                 reduction: str = "mean"):  # fmt: skip
+        super().__init__(size_average, reduce, reduction)
+        self.register_buffer("weight", weight)
 
 
 def _loss(text: str, function: str) -> type:
@@ -58,7 +75,8 @@ def _loss(text: str, function: str) -> type:
     names = [p for p in told.parameters if p not in ("self", "size_average", "reduce")]
 
     def start(self: Any, given: dict[str, Any]) -> None:
-        self.reduction = _reduction(given)
+        average, reduce = given.pop("size_average", None), given.pop("reduce", None)
+        self.reduction = _reduction(average, reduce, given.pop("reduction"), 4)
         for k, v in given.items():
             if k in ("weight", "pos_weight"):
                 self.register_buffer(k, v)
@@ -69,10 +87,53 @@ def _loss(text: str, function: str) -> type:
         return run(*inputs, **{n: getattr(self, n) for n in names})
 
     doc = f"A layer of :func:`gradwire.nn.functional.{function}`."
-    return with_constructor(name, told, (Module,), doc, start, {"forward": forward})
+    base = _WeightedLoss if "weight" in names else _Loss
+    return with_constructor(name, told, (base,), doc, start, {"forward": forward})
 
 
 CLASSES = {c.__name__: c for c in (_loss(*row) for row in LOSSES)}
+globals().update(CLASSES)
+
+
+class LinearCrossEntropyLoss(Module):
+    """A layer of :func:`gradwire.nn.functional.linear_cross_entropy`, with a :class:`Linear` inside.
+
+    Args:
+        in_features: of the input, (N, in_features) or (in_features).
+        num_classes: how many there are.
+        out_features: dimensions of the target after the batch.
+        bias: whether the linear layer adds one.
+        weight: of each class.
+        options: accepted for torch's sake; they trade time for memory there.
+    """
+
+    def __init__(self, in_features: int, num_classes: int, *, out_features: tuple[int, ...] = (), bias: bool = False,
+                 device: Any = None, dtype: Any = None, reduction: str = "mean", weight: Tensor | None = None,
+                 ignore_index: int | None = None, label_smoothing: float = 0.0, options: Any = None):  # fmt: skip
+        if weight is not None and tuple(weight.shape) != (num_classes,):
+            raise RuntimeError(f"expected weight shape to be {(num_classes,)}, got {tuple(weight.shape)}")
+        if not 0 <= label_smoothing <= 1:
+            raise RuntimeError(f"expected label_smoothing to be in range [0, 1], got {label_smoothing}")
+        super().__init__()
+        self.register_buffer("weight", weight)
+        self.num_classes, self.out_features, self.reduction = num_classes, out_features, reduction
+        self.ignore_index, self.label_smoothing, self.options = ignore_index, label_smoothing, options
+        scores = math.prod(out_features, start=num_classes)
+        self.linear = Linear(in_features, scores, bias=bias, device=device, dtype=dtype)
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        shape, linear = (self.num_classes, *self.out_features), self.linear
+        return F.linear_cross_entropy(  # type: ignore[no-any-return]
+            input, linear.weight.reshape((*shape, linear.in_features)), target,  # type: ignore[attr-defined]
+            linear_bias=None if linear.bias is None else linear.bias.reshape(shape),  # type: ignore[attr-defined]
+            weight=self.weight, reduction=self.reduction, ignore_index=self.ignore_index,
+            label_smoothing=self.label_smoothing, options=self.options,
+        )  # fmt: skip
+
+    def extra_repr(self) -> str:
+        names = ("num_classes", "out_features", "bias", "reduction", "ignore_index", "label_smoothing", "options")
+        values = {**vars(self), "bias": self.linear.bias is not None}
+        return ", ".join([f"in_features={self.linear.in_features}", *(f"{n}={values[n]}" for n in names)])
 
 
 class CTCLoss(Module):

@@ -10,7 +10,7 @@ from gradwire import words
 from gradwire.capture import here
 from gradwire.nn import hooks, state
 from gradwire.nn.hooks import Hook, RemovableHandle
-from gradwire.nn.parameter import Buffer, Parameter
+from gradwire.nn.parameter import Buffer, Parameter, is_lazy
 from gradwire.tensor import Tensor, drop_gradients
 from gradwire_proto.dtypes import DType
 
@@ -341,7 +341,9 @@ class Module:
         for module in self.children() if recurse else ():
             module._apply(fn)
         for p in self._parameters.values():
-            if p is not None:
+            if is_lazy(p):
+                p._like = fn(p._like)
+            elif p is not None:
                 grad = p.grad
                 made = fn(p.detach())
                 if made.dtype is not p.dtype:
@@ -349,7 +351,9 @@ class Module:
                     if grad is not None:
                         p.grad = fn(grad.detach())
         for name, b in self._buffers.items():
-            if b is not None:
+            if is_lazy(b):
+                b._like = fn(b._like)
+            elif b is not None:
                 self._buffers[name] = fn(b)
         return self
 

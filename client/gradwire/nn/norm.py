@@ -22,7 +22,7 @@ def _reset(norm: Any) -> None:
         init.zeros_(norm.bias)
 
 
-class _Running(Module):
+class _NormBase(Module):
     """A norm over batches or examples, which may keep running statistics.
 
     Args:
@@ -69,8 +69,8 @@ class _Running(Module):
                 f"bias={self.bias is not None}, track_running_stats={self.track_running_stats}")  # fmt: skip
 
 
-class _BatchNorm(_Running):
-    __doc__ = _Running.__doc__
+class _BatchNorm(_NormBase):
+    __doc__ = _NormBase.__doc__
 
     def forward(self, input: Tensor) -> Tensor:
         self._check(input)
@@ -96,8 +96,8 @@ class _BatchNorm(_Running):
         return made  # type: ignore[no-any-return]
 
 
-class _InstanceNorm(_Running):
-    __doc__ = _Running.__doc__
+class _InstanceNorm(_NormBase):
+    __doc__ = _NormBase.__doc__
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = False,
                  track_running_stats: bool = False, device: Any = None, dtype: Any = None, *,
@@ -121,7 +121,7 @@ class _InstanceNorm(_Running):
 
 def _classes(name: str, base: type, dims: tuple[tuple[int, ...], ...]) -> dict[str, Any]:
     return {f"{name}{n}d": type(f"{name}{n}d", (base,), {"dims": d, "__module__": "gradwire.nn",
-                                                        "__doc__": _Running.__doc__})
+                                                        "__doc__": _NormBase.__doc__})
             for n, d in enumerate(dims, 1)}  # fmt: skip
 
 
@@ -129,6 +129,7 @@ CLASSES = {
     **_classes("BatchNorm", _BatchNorm, ((2, 3), (4,), (5,))),
     **_classes("InstanceNorm", _InstanceNorm, ((2, 3), (3, 4), (4, 5))),
 }
+globals().update(CLASSES)
 
 
 class LayerNorm(Module):

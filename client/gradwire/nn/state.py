@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from gradwire.nn.parameter import Parameter, copy_values
+from gradwire.nn.parameter import Parameter, copy_values, is_lazy
 from gradwire.tensor import Tensor
 
 EXTRA = "_extra_state"
@@ -111,6 +111,8 @@ def _load(module: Any, name: str, t: Tensor, key: str, value: Any, assign: bool,
             f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object from checkpoint '
             f"but received {type(value)}"
         )
+        return
+    if is_lazy(t) and is_lazy(value):
         return
     if tuple(value.shape) != tuple(t.shape):
         errors.append(

@@ -246,6 +246,8 @@ def _linear(op: Op, input: Spec, weight: Spec, bias: Spec | None) -> Spec:
         check_expands(bias, (rows, weight.shape[0]) if bias.ndim <= 1 else out)
         _same_dtype(bias, weight, f"self and mat2 must have the same dtype, but got {bias.dtype.legacy} and "
                                   f"{weight.dtype.legacy}")  # fmt: skip
+        _same_dtype(input, weight, f"mat1 and mat2 must have the same dtype, but got {input.dtype.legacy} and "
+                                   f"{weight.dtype.legacy}")  # fmt: skip
     return spec(out, _mm_dtype(input, weight))
 
 
