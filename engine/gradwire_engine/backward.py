@@ -17,7 +17,8 @@ import numpy as np
 from gradwire_engine import functional as F
 from gradwire_engine.backend import DTYPE, NUMPY_DTYPE
 from gradwire_engine.engine import Engine
-from gradwire_engine.graph import AFTER, BEFORE, AccumulateGrad, Node, OpNode, history, own, shown
+from gradwire_engine.graph import AFTER, BEFORE, AccumulateGrad, CopySlices, Node, OpNode, history, own, shown
+from gradwire_engine.rows import in_one_pass, row_by_row
 from gradwire_engine.tensor import Tensor
 from gradwire_proto import refusals
 from gradwire_proto.spec import Spec
@@ -45,13 +46,19 @@ def backward(engine: Engine, roots: list[Tensor], grads: list[Tensor | None], *,
 
 
 def grad(engine: Engine, outputs: list[Tensor], inputs: list[Tensor], grads: list[Tensor | None], *,
-         retain_graph: bool, create_graph: bool, allow_unused: bool,
-         check_nan: bool = False) -> list[Tensor | None]:  # fmt: skip
+         retain_graph: bool, create_graph: bool, allow_unused: bool, check_nan: bool = False,
+         batched: bool = False) -> list[Tensor | None]:  # fmt: skip
     """The gradients of the outputs with respect to ``inputs``; ``.grad`` of nothing changes.
+
+    Args:
+        batched: ``grads``, and so the results, have one dimension more, in front: along it is what each of many passes
+            would start from, and find.
 
     Raises:
         RuntimeError: torch's, as for :func:`backward`, and for inputs not in the graph unless ``allow_unused``.
     """
+    if batched:
+        return _grad_of_rows(engine, outputs, inputs, grads, retain_graph, create_graph, allow_unused, check_nan)
     starts = _starts(engine, outputs, grads, create_graph)
     edges = [_input_edge(t) for t in inputs]
     found = _run(engine, starts, retain_graph, create_graph, edges, check_nan, accumulate=False)
@@ -70,6 +77,34 @@ def grad(engine: Engine, outputs: list[Tensor], inputs: list[Tensor], grads: lis
     return results
 
 
+def _grad_of_rows(engine: Engine, outputs: list[Tensor], inputs: list[Tensor], grads: list[Tensor | None],
+                  retain_graph: bool, create_graph: bool, allow_unused: bool,
+                  check_nan: bool) -> list[Tensor | None]:  # fmt: skip
+    """One pass for all rows of ``grads``; where the client has a part in it, and where NaN is looked for, one a row."""
+    size = next((g.shape[0] for g in grads if g is not None), 0)
+    for i, (g, t) in enumerate(zip(grads, outputs, strict=True)):
+        if g is None:
+            raise RuntimeError(refusals.NOT_SCALAR)
+        if g.shape != (size, *t.shape):
+            raise RuntimeError(refusals.batched_shape(i, g.shape[1:], t.shape))
+    edges = [_input_edge(t) for t in inputs]
+    nodes, *_ = _order([e[0] for e in map(history, outputs) if e is not None], {e[0] for e in edges}, False)
+    leaves = [e[0] for e in edges if type(e[0]) is AccumulateGrad]
+    plain = all(type(n) in (OpNode, CopySlices) and not n.hooks and not n.retained for n in nodes)
+    if plain and not check_nan and not any(n.variable.hooks for n in leaves):
+        found = in_one_pass(engine, size, grads, lambda rows: _run(
+            engine, _starts(engine, outputs, rows, True), retain_graph, create_graph, edges, False, accumulate=False,
+            tensors=True))  # fmt: skip
+    else:
+        found = row_by_row(engine, size, grads, lambda row, last: grad(
+            engine, outputs, inputs, row, retain_graph=retain_graph or not last, create_graph=create_graph,
+            allow_unused=True, check_nan=check_nan)) or [None] * len(inputs)  # fmt: skip
+    for i, g in enumerate(found):
+        if g is None and not allow_unused:
+            raise RuntimeError(refusals.unused(i))
+    return found
+
+
 def _input_edge(t: Tensor) -> tuple[Node, int]:
     edge = history(t)
     if edge is None:
@@ -78,11 +113,11 @@ def _input_edge(t: Tensor) -> tuple[Node, int]:
 
 
 def _starts(engine: Engine, roots: list[Tensor], grads: list[Tensor | None],
-            create_graph: bool) -> list[tuple[Node, int, Any]]:  # fmt: skip
+            tensors: bool) -> list[tuple[Node, int, Any]]:  # fmt: skip
     if len(roots) != len(grads):
         raise RuntimeError(refusals.gradient_count(len(roots), len(grads)))
     starts = []
-    tensors = create_graph or engine.trace is not None
+    tensors = tensors or engine.trace is not None
     for i, (t, g) in enumerate(zip(roots, grads, strict=True)):
         edge = history(t)
         if g is None:
@@ -163,11 +198,11 @@ _seq = attrgetter("seq")
 
 def _run(engine: Engine, starts: list[tuple[Node, int, Any]], retain_graph: bool, create_graph: bool,
          only: Sequence[tuple[Node, int]] | None, check_nan: bool, accumulate: bool,
-         cut: bool = False) -> list[Any]:  # fmt: skip
-    """Run the graph; the gradients that arrived at the edges ``only``, where given. With ``cut`` nothing is run there
-    nor beyond, and no hook sees them."""
+         cut: bool = False, tensors: bool = False) -> list[Any]:  # fmt: skip
+    """Run the graph, where asked on tensors; the gradients that arrived at the edges ``only``, where given. With
+    ``cut`` nothing is run there nor beyond, and no hook sees them."""
     trace = engine.trace
-    tensors = create_graph or trace is not None
+    tensors = tensors or create_graph or trace is not None
     if check_nan and trace is not None:
         trace.refuse("it looks for NaN in backward")
     captured: dict[tuple[Node, int], Any] = {}

@@ -27,6 +27,7 @@ from gradwire_engine.graph import (
     history,
     pack,
 )
+from gradwire_engine.rows import Level, Rows, among
 from gradwire_engine.tensor import Meter, Storage, Tensor
 from gradwire_proto import refusals
 from gradwire_proto.catalog import CATALOG
@@ -76,6 +77,8 @@ class Engine:
         self.phase = "forward"
         self.halt: str | None = None
         """Why a backward pass is to end before its next node; set from any thread."""
+        self.level: Level | None = None
+        """The rows that the pass under way is about, where it is about many."""
         self.trace: Trace | None = None
         """What records the kernels that run, if anything does."""
         self.times: dict[tuple[str, str], list[int]] = {}
@@ -123,6 +126,8 @@ class Engine:
 
     def apply_values(self, op: Op, values: list[Any]) -> Any:
         """Apply an op; one tensor where the op has one result, else a list."""
+        if self.level is not None and among(values):
+            return self.level.apply(op, values)
         results = self.apply(op, values)
         return results if op.returns_list or len(op.results) != 1 else results[0]
 
@@ -377,7 +382,10 @@ class Engine:
         """A chain of view ops anew from ``base``, a tensor or an array; ``node`` is to be the last node's name."""
         for left, (op, plain, nr) in zip(range(len(chain) - 1, -1, -1), chain, strict=True):
             values = [base if i == op.view_of else v for i, v in enumerate(plain)]
-            if type(base) is Tensor:
+            if type(base) is Rows:
+                made = self.apply_values(op, values)
+                base = made[nr] if op.returns_list else made
+            elif type(base) is Tensor:
                 case = self.case(op, [v.spec if type(v) is Tensor else _spec(v) for v in values])
                 base = self.run(case if left or not node else case.renamed(node), values)[nr]
             else:

@@ -57,7 +57,7 @@ def _function(op: Op) -> Callable[..., Any]:
                 k = KERNELS[op.name]
                 return run_kernel(op, values) if k.spec else k.run(np, *values)
             first = v[0] if (kind is tuple or kind is list) and v else v
-            if type(first) is Tensor:
+            if isinstance(first, Tensor):
                 return first.engine.apply_values(op, [tuple(x) if type(x) is list else x for x in values])
         return run_kernel(op, values)
 
@@ -91,7 +91,7 @@ def spec_of_array(a: Any) -> Spec:
 
 
 def is_complex(x: Any) -> bool:
-    return x.dtype.is_complex if type(x) is Tensor else x.dtype.kind == "c"
+    return x.dtype.is_complex if isinstance(x, Tensor) else x.dtype.kind == "c"
 
 
 def conj_real(x: Any) -> Any:
@@ -105,7 +105,7 @@ def conj_real(x: Any) -> Any:
 
 def reshape(x: Any, shape: tuple[int, ...]) -> Any:
     """``x`` in another shape, through a copy where its memory does not read that way."""
-    if type(x) is not Tensor:
+    if not isinstance(x, Tensor):
         return x.reshape(shape)
     if view_strides(x.spec, shape) is None:
         x = x.engine.call("clone", x)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from gradwire_proto.dtypes import DType, bool_
@@ -149,6 +150,19 @@ def batched_shape(i: int, gradient: Any, output: Any) -> str:
         f"detected: grad_output[{i}] has a shape of torch.Size({list(gradient)}) and output[{i}] has a shape of "
         f"torch.Size({list(output)}). If you only want some tensors in `grad_output` to be considered batched, "
         "consider using vmap."
+    )
+
+
+NO_ROWS = (
+    "vmap(vjp, in_dims=0, ...)(<inputs>): Got in_dim=0 for some input, but that input is a Tensor of dimensionality 0 "
+    "so expected in_dim to satisfy 0 <= in_dim < 0."
+)
+
+
+def vmap_sizes(sizes: Sequence[int]) -> str:
+    return (
+        f"vmap: Expected all tensors to have the same size in the mapped dimension, got sizes {list(sizes)} for the "
+        "mapped dimension"
     )
 
 

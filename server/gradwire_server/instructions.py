@@ -137,9 +137,11 @@ def _grad(s: Session, m: pb.Grad) -> None:
             create_graph=m.create_graph,
             allow_unused=m.allow_unused,
             check_nan=m.check_nan,
+            batched=m.batched,
         )
         if not m.request:
-            results = [s.zeros_like(t) if g is None and i else g
+            lead = s.tensor(m.gradients[0]).shape[:1] if m.batched else ()
+            results = [s.zeros((*lead, *t.shape), t.dtype) if g is None and i else g
                        for i, t, g in zip(m.results, inputs, results, strict=True)]  # fmt: skip
         if len(m.results) != len(results):
             raise ValueError(f"grad makes {len(results)} tensors, got {len(m.results)} ids for them")

@@ -24,6 +24,7 @@ from gradwire_engine.graph import FunctionNode, Node
 from gradwire_engine.tensor import Storage
 from gradwire_proto.catalog.declare import Op
 from gradwire_proto.codec import dtype_of
+from gradwire_proto.dtypes import DType
 from gradwire_proto.spec import Spec, spec
 from gradwire_proto.v1 import gradwire_pb2 as pb
 from gradwire_server import instructions
@@ -510,8 +511,8 @@ class Session:
             return made
         return array
 
-    def zeros_like(self, t: Tensor) -> Tensor:
-        return self.engine.keep(self.engine.xp.zeros(t.shape, NUMPY_DTYPE[t.dtype]))
+    def zeros(self, shape: tuple[int, ...], dtype: DType) -> Tensor:
+        return self.engine.keep(self.engine.xp.zeros(shape, NUMPY_DTYPE[dtype]))
 
     # ---- callbacks ----
 

@@ -111,13 +111,6 @@ def test_grad_of_something_in_the_middle():
     assert values(grad(y.sum(), y)[0]) == [1, 1]
 
 
-def test_grads_in_batches():
-    x = leaf(1.0, 2.0)
-    y = x**2
-    (g,) = grad(y, x, torch.eye(2), is_grads_batched=True)
-    assert values(g) == [[2, 0], [0, 4]]
-
-
 def test_every_order():
     x = torch.tensor(0.5, dtype=torch.float64, requires_grad=True)
     d, sign = x.sin(), [np.cos, lambda v: -np.sin(v), lambda v: -np.cos(v), np.sin]

@@ -127,6 +127,7 @@ def check(c: Case) -> None:
             np.testing.assert_allclose(host(r), w, rtol=1e-6 if single else 1e-9, atol=1e-11)
     if c.order and CATALOG[c.op].differentiable and leaves:
         _differences(c)
+        _batched(c)
     _replayed(c)
 
 
@@ -254,6 +255,28 @@ def _differences(c: Case) -> None:
                   retain_graph=False, create_graph=False, allow_unused=True)  # fmt: skip
     np.testing.assert_allclose(dot(hs, v), numeric, rtol=10 * c.tol, atol=10 * c.tol,
                                err_msg=f"{c.op}: second derivative")  # fmt: skip
+
+
+def _batched(c: Case) -> None:
+    """Compare gradients of two rows in one pass with those of each, under create_graph as well."""
+    results, leaves, engine = run(c)
+    outs = [r for i, r in enumerate(results) if r.requires_grad and (c.results is None or i in c.results)]
+    rng = np.random.default_rng(7)
+    rows = [rng.standard_normal((2, *r.shape)).astype(NUMPY_DTYPE[r.dtype]) for r in outs]
+    with np.errstate(all="ignore"):
+        for graph in (True, False) if c.order > 1 else (False,):
+            found = grad(engine, outs, leaves, [engine.wrap(w) for w in rows], retain_graph=True, create_graph=graph,
+                         allow_unused=True, batched=True)  # fmt: skip
+            for i in range(2):
+                want = grad(engine, outs, leaves, [engine.wrap(w[i].copy()) for w in rows], retain_graph=True,
+                            create_graph=graph, allow_unused=True)  # fmt: skip
+                for t, a, b in zip(leaves, found, want, strict=True):
+                    assert (a is None) is (b is None)
+                    if a is not None and b is not None:
+                        assert a.shape == (2, *t.shape) and a.dtype is t.dtype and a.spec.contiguous
+                        assert a.requires_grad is b.requires_grad
+                        np.testing.assert_allclose(host(a)[i], host(b), rtol=1e-9, atol=1e-11,
+                                                   err_msg=f"{c.op}: rows")  # fmt: skip
 
 
 def _at(c: Case, point: list[np.ndarray]) -> tuple[list[Tensor], list[Tensor], Engine]:

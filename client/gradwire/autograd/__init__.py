@@ -14,7 +14,7 @@ from gradwire.autograd.function import Function, answered
 from gradwire.autograd.grad_mode import enable_grad, inference_mode, no_grad, set_grad_enabled
 from gradwire.autograd.gradcheck import gradcheck, gradgradcheck  # a function has the name of its module, as in torch
 from gradwire.capture import here, note
-from gradwire.dispatch import place
+from gradwire.dispatch import mode, place
 from gradwire.mirror import Node, Walk
 from gradwire.tensor import Tensor
 from gradwire_proto import refusals
@@ -140,11 +140,9 @@ def grad(outputs: Several, inputs: Several, grad_outputs: Any = None, retain_gra
         raise ValueError(
             "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False."
         )
-    if is_grads_batched:
-        return _batched(outs, ins, grad_outputs, create_graph, allow_unused, materialize_grads)
     unused = bool(allow_unused) or materialize_grads
-    grads = _gradients(outs, grad_outputs)
-    _check(outs, grads)
+    grads = _rows(outs, grad_outputs) if is_grads_batched else _gradients(outs, grad_outputs)
+    _check(outs, grads, int(is_grads_batched))
     _check_inputs(ins)
     if not outs:
         if not unused:
@@ -153,19 +151,22 @@ def grad(outputs: Several, inputs: Several, grad_outputs: Any = None, retain_gra
     for t in ins:
         if not t.requires_grad:
             raise RuntimeError(refusals.NO_GRAD_DIFFERENTIATED)
+    keep = create_graph if retain_graph is None else retain_graph
+    if mode.batching and any(t is not None and t._is_batched for t in (*outs, *ins, *grads)):
+        return tuple(_in_vmap(outs, ins, grads, keep, create_graph, unused))
     session = outs[0]._session
+    lead = grads[0]._spec.shape[:1] if is_grads_batched else ()
     walk = Walk([_node(t) for t in outs], session.last_write)
     nodes = [_node(t) for t in ins]
     must_wait = (walk.must_wait or session.sync or bool(session.hooks) or anomaly.mode.enabled
                  or any(n not in walk.reached for n in nodes))  # fmt: skip
     request = session.wire.request() if must_wait else 0
-    keep = create_graph if retain_graph is None else retain_graph
     if here.capture is not None:
         here.capture.passed(session, walk.reached, not keep, None)
     node = Node((*walk.reached, *(_node(g) for g in grads if g is not None and g._grad_flag is not False)),
                 session.wire.sent, unsure=True) if create_graph else None  # fmt: skip
     results: list[Tensor | None] = [
-        Tensor(session, session.new_id(), spec(t._spec.shape, t.dtype), None if create_graph else False, node)
+        Tensor(session, session.new_id(), spec((*lead, *t._spec.shape), t.dtype), None if create_graph else False, node)
         for t in ins
     ]
     with session.wire.lock:
@@ -178,7 +179,7 @@ def grad(outputs: Several, inputs: Several, grad_outputs: Any = None, retain_gra
             m.gradients.extend([0 if g is None else g._id for g in grads])
         m.results.extend([r._id for r in results if r is not None])
         m.retain_graph, m.create_graph, m.allow_unused, m.request = keep, create_graph, unused, request
-        m.check_nan = anomaly.mode.enabled and anomaly.mode.check_nan
+        m.check_nan, m.batched = anomaly.mode.enabled and anomaly.mode.check_nan, is_grads_batched
     session.wire.relieve()
     for r in results:
         note(r)  # type: ignore[arg-type]
@@ -199,26 +200,36 @@ def grad(outputs: Several, inputs: Several, grad_outputs: Any = None, retain_gra
     return tuple(results)
 
 
-def _batched(outs: list[Tensor], ins: list[Tensor], grad_outputs: Any, create_graph: bool, allow_unused: Any,
-             materialize: bool) -> tuple[Tensor | None, ...]:  # fmt: skip
-    """One backward a row of the batch of gradients, stacked."""
-    import gradwire
+def _rows(outs: list[Tensor], given: Any) -> list[Tensor | None]:
+    """The gradients to start many passes from.
 
-    if grad_outputs is None:
-        raise RuntimeError(refusals.NOT_SCALAR)
-    several = _gradients(outs, grad_outputs)
-    for i, (g, t) in enumerate(zip(several, outs, strict=True)):
-        if g is not None and g.shape[1:] != t.shape:
+    Raises:
+        RuntimeError, ValueError: torch's, for what are no gradients of the outputs, or not equally many.
+    """
+    grads = _gradients(outs, given)
+    sizes = []
+    for i, (g, t) in enumerate(zip(grads, outs, strict=True)):
+        if g is None:
+            raise ValueError(refusals.NO_ROWS) if t._spec.numel == 1 else RuntimeError(refusals.NOT_SCALAR)
+        if g.shape[1:] != t.shape or not g.ndim:
             raise RuntimeError(refusals.batched_shape(i, g.shape[1:], t.shape))
-    count = next(g.shape[0] for g in several if g is not None)
-    rows = [
-        grad(outs, ins, [g if g is None else g[i] for g in several], True, create_graph, True,  # type: ignore[index]
-             allow_unused or materialize)
-        for i in range(count)
-    ]  # fmt: skip
-    made = [None if c[0] is None else gradwire.stack(c) for c in zip(*rows, strict=True)]
-    return tuple(t.new_zeros(t.shape) if g is None and materialize else g  # type: ignore[attr-defined]
-                 for g, t in zip(made, ins, strict=True))  # fmt: skip
+        sizes.append(g.shape[0])
+    if len(set(sizes)) > 1:
+        raise ValueError(refusals.vmap_sizes(sizes))
+    return grads
+
+
+def _in_vmap(outs: list[Tensor], ins: list[Tensor], grads: list[Tensor | None], retain_graph: bool, create_graph: bool,
+             unused: bool) -> list[Tensor | None]:  # fmt: skip
+    """:func:`grad` of tensors that have examples."""
+    from gradwire.func.batched import batch_gradients
+
+    seeds = [t.new_ones(t.shape) if g is None else g for g, t in zip(grads, outs, strict=True)]  # type: ignore[attr-defined]
+    found = batch_gradients(outs, ins, seeds, create_graph, retain_graph)
+    for i, g in enumerate(found):
+        if g is None and not unused:
+            raise RuntimeError(refusals.unused(i))
+    return found
 
 
 def _gradients(roots: list[Tensor], given: Any) -> list[Tensor | None]:
@@ -233,14 +244,14 @@ def _gradients(roots: list[Tensor], given: Any) -> list[Tensor | None]:
     return several
 
 
-def _check(roots: list[Tensor], grads: list[Tensor | None]) -> None:
-    """torch's refusals that need no look at the graph."""
+def _check(roots: list[Tensor], grads: list[Tensor | None], lead: int = 0) -> None:
+    """torch's refusals that need no look at the graph; gradients have so many dimensions more in front."""
     for i, (t, g) in enumerate(zip(roots, grads, strict=True)):
         if not isinstance(t, Tensor):
             raise AssertionError("Expected output to be a torch.Tensor")
         t._refresh()
         if g is not None:
-            if g._spec.shape != t._spec.shape:
+            if g._spec.shape[lead:] != t._spec.shape:
                 raise RuntimeError(refusals.gradient_shape(i, g.shape, t.shape))
             if g.dtype.is_complex != t.dtype.is_complex:
                 raise RuntimeError(refusals.gradient_dtype(i, g.dtype, t.dtype))

@@ -122,6 +122,8 @@ def jacobian(
         several_out, outputs = _call(func, leaves, "jacobian", strict)
         if strategy == "forward-mode":
             blocks = _by_columns(outputs, leaves)
+        elif vectorize:
+            blocks = [_at_once(out, leaves, create_graph) for out in outputs]
         else:
             blocks = [_by_rows(i, out, leaves, strict, create_graph) for i, out in enumerate(outputs)]
     rows = tuple(_packed(tuple(row), several, create_graph) for row in blocks)
@@ -317,16 +319,28 @@ def _by_rows(i: int, out: Any, leaves: Tensors, strict: bool, create_graph: bool
     return [torch.stack(row).view(out.size() + x.size()) for row, x in zip(rows, leaves, strict=True)]
 
 
+def _at_once(out: Any, leaves: Tensors, create_graph: bool) -> list[Any]:
+    """The blocks of an output, made of one pass from all its elements."""
+    found = _grad_many(out, leaves, create_graph)
+    return [x.new_zeros(out.shape + x.shape) if g is None else g.view(out.shape + x.shape)
+            for g, x in zip(found, leaves, strict=True)]  # fmt: skip
+
+
 def _by_columns(outputs: Tensors, leaves: Tensors) -> list[list[Any]]:
-    """All blocks, made of one forward product for each element of the inputs."""
+    """All blocks, made of a forward product along all elements of an input at once, for each input."""
     seeds, rows = _linear_in_seeds(outputs, leaves)
     blocks: list[list[Any]] = [[] for _ in outputs]
     for x, row in zip(leaves, rows, strict=True):
-        columns: list[list[Any]] = [[] for _ in outputs]
-        for j in range(x.numel()):
-            entry = (None if row is None else row.reshape(-1)[j],)
-            for k, g in enumerate(_grad(entry, seeds, retain_graph=True)):
-                columns[k].append(torch.zeros_like(outputs[k]) if g is None else g)
-        for k, out in enumerate(outputs):
-            blocks[k].append(torch.stack(columns[k], -1).view(out.size() + x.size()))
+        for g, out, block in zip(_grad_many(row, seeds), outputs, blocks, strict=True):
+            shape = out.shape + x.shape
+            block.append(out.new_zeros(shape) if g is None else g.movedim(0, -1).reshape(shape))
     return blocks
+
+
+def _grad_many(output: Any, inputs: Tensors, create_graph: bool = False) -> Tensors:
+    """Gradients of each element of the output, along a dimension in front; None for inputs without influence."""
+    if output is None or not output.requires_grad or not output.numel():
+        return (None,) * len(inputs)
+    n = output.numel()
+    units = torch.eye(n, dtype=output.dtype).reshape(n, *output.shape)
+    return torch.autograd.grad(output, inputs, units, True, create_graph, allow_unused=True, is_grads_batched=True)

@@ -176,27 +176,38 @@ def fresh(x: Any) -> Any:
     return wrapped(made, levels)
 
 
-def batch_gradients(outputs: Sequence[Any], inputs: Sequence[Any], seeds: Sequence[Any], keep: bool) -> list[Any]:
-    """``autograd.grad`` of tensors that may be batched, with the graph retained.
+def batch_gradients(outputs: Sequence[Any], inputs: Sequence[Any], seeds: Sequence[Any], create: bool,
+                    retain: bool = True) -> list[Any]:  # fmt: skip
+    """``autograd.grad`` of tensors that may be batched.
 
-    An example of the inputs influences its own outputs alone, so that one pass serves the batch. In a vmap that the
-    inputs are not in, it takes a pass an example.
+    An example of the inputs influences its own outputs alone, so that one pass serves the batch. In a vmap that neither
+    inputs nor outputs are in, the seeds are many for one graph. Where only the outputs are, it takes a pass an example.
     """
     levels = levels_of([*outputs, *inputs, *seeds])
+    inside, behind = levels_of(inputs), levels_of([*outputs, *inputs])
     for level in reversed(levels):
-        if not all(level in levels_of([x]) for x in inputs):
+        if level in behind and level not in inside:
             rows = []
             for i in range(level.size):
                 outs, weights = ([unwrap(t, level)[i] if unwrap(t, level) is not t else t for t in part]
                                  for part in (outputs, seeds))  # fmt: skip
-                rows.append(batch_gradients(outs, inputs, weights, keep))
+                rows.append(batch_gradients(outs, inputs, weights, create))
             columns = zip(*rows, strict=True)
             return [None if c[0] is None else wrap(level, torch.stack(c)) for c in columns]
+    many = [level for level in levels if level not in behind]
+    shape = [level.size for level in many]
     with outside():
+        weights = [whole(t, levels) for t in seeds]
+        if many:  # in front of all others, as one
+            to = list(range(len(many)))
+            places = [levels.index(level) for level in many]
+            weights = [w.movedim(places, to).flatten(0, len(many) - 1) for w in weights]
         found = torch.autograd.grad(
-            [whole(t, levels) for t in outputs], [whole(t, levels) for t in inputs],
-            [whole(t, levels) for t in seeds], retain_graph=True, create_graph=keep, allow_unused=True,
+            [whole(t, behind) for t in outputs], [whole(t, behind) for t in inputs], weights, retain_graph=retain,
+            create_graph=create, allow_unused=True, is_grads_batched=bool(many),
         )  # fmt: skip
+        if many:
+            found = [None if g is None else g.unflatten(0, shape).movedim(to, places) for g in found]
     return [None if g is None else wrapped(g, levels) for g in found]
 
 

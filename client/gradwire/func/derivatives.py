@@ -13,6 +13,7 @@ from typing import Any
 import gradwire as torch
 from gradwire.func import pytree
 from gradwire.func.batched import batch_gradients, fresh
+from gradwire.func.vmap import vmap
 from gradwire.mirror import Walk
 from gradwire.tensor import Tensor
 
@@ -123,9 +124,9 @@ def linearize(func: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..
 
 def jacrev(func: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = False, chunk_size: int | None = None,
            _preallocate_and_copy: bool = False) -> Callable[..., Any]:  # fmt: skip
-    """The jacobian of ``func``, by a backward pass for each element of what it returns.
+    """The jacobian of ``func``, by a backward pass from every element of what it returns at once.
 
-    Each block has the shape of the output followed by the input's.
+    Each block has the shape of the output followed by the input's. With ``chunk_size`` a pass is from so many elements.
     """
     _check_chunk(chunk_size, "jacrev")
 
@@ -138,11 +139,14 @@ def jacrev(func: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = Fa
         keep = at.outlives(outputs)
         blocks = []
         for out in outputs:
-            rows = [_gradients([out], at.leaves, [unit], keep) for unit in _units(out)]
-            columns = zip(*rows, strict=True) if rows else [()] * len(at.leaves)
+
+            def pull(unit: Any, out: Any = out) -> Any:
+                return tuple(_gradients([out], at.leaves, [unit], keep))
+
+            units = _units(out)
+            rows = vmap(pull, chunk_size=chunk_size)(units) if len(units) else [x.new_zeros(0) for x in at.leaves]
             blocks.append(at.shaped([
-                _loose(torch.stack(c).reshape(*out.shape, *x.shape) if c else x.new_zeros((*out.shape, *x.shape)), keep)
-                for c, x in zip(columns, at.leaves, strict=True)
+                _loose(r.reshape(*out.shape, *x.shape), keep) for r, x in zip(rows, at.leaves, strict=True)
             ]))  # fmt: skip
         found = pytree.build(output, iter(blocks))
         return (found, _loosened(aux, keep)) if has_aux else found
@@ -152,7 +156,7 @@ def jacrev(func: Callable[..., Any], argnums: Argnums = 0, *, has_aux: bool = Fa
 
 def jacfwd(func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False, *,
            randomness: str = "error") -> Callable[..., Any]:  # fmt: skip
-    """The jacobian of ``func``, by a directional derivative for each element of its arguments ``argnums``."""
+    """The jacobian of ``func``, by directional derivatives along all elements of an argument at once."""
 
     def jacobian(*args: Any) -> Any:
         numbers = _numbers(argnums, len(args))
@@ -169,11 +173,13 @@ def jacfwd(func: Callable[..., Any], argnums: Argnums = 0, has_aux: bool = False
         zeros = [torch.zeros_like(x) for x in inputs]
         blocks: list[list[Any]] = [[] for _ in outputs]
         for i, x in enumerate(inputs):
-            columns = [pytree.leaves(push([*zeros[:i], unit, *zeros[i + 1 :]])) for unit in _units(x)]
-            for j, out in enumerate(outputs):
-                shape = (*out.shape, *x.shape)
-                made = torch.stack([c[j] for c in columns], -1).reshape(shape) if columns else out.new_zeros(shape)
-                blocks[j].append(made)
+
+            def along(unit: Any, i: int = i) -> Any:
+                return tuple(pytree.leaves(push([*zeros[:i], unit, *zeros[i + 1 :]])))
+
+            columns = vmap(along, out_dims=-1)(_units(x)) if x.numel() else [out.new_zeros(0) for out in outputs]
+            for column, out, block in zip(columns, outputs, blocks, strict=True):
+                block.append(column.reshape(*out.shape, *x.shape))
         single = not isinstance(argnums, tuple)
         shaped = [pytree.build(chosen[0] if single else chosen, iter(b)) for b in blocks]
         found = pytree.build(output, iter(shaped))
@@ -303,11 +309,10 @@ def _linear(func: Callable[..., Any], primals: tuple[Any, ...], has_aux: bool) -
     return _loosened(output, keep), push, _loosened(aux, keep)
 
 
-def _units(x: Any) -> list[Any]:
-    """Tensors like ``x`` that are 1 at one place and 0 elsewhere, for each place."""
+def _units(x: Any) -> Any:
+    """Tensors like ``x`` that are 1 at one place and 0 elsewhere, for each place, along a dimension in front."""
     n = x.numel()
-    eye = torch.eye(n, dtype=x.dtype).reshape(n, *x.shape)  # type: ignore[attr-defined]
-    return list(eye.unbind(0)) if n else []
+    return torch.eye(n, dtype=x.dtype).reshape(n, *x.shape)  # type: ignore[attr-defined]
 
 
 def _loose(t: Any, keep: bool) -> Any:

@@ -11,6 +11,7 @@ from gradwire.dispatch import mode
 from gradwire.func import pytree
 from gradwire.func.batched import Batched, Level, outside, wrap
 from gradwire.tensor import Tensor
+from gradwire_proto import refusals
 
 
 def vmap(func: Callable[..., Any], in_dims: Any = 0, out_dims: Any = 0, randomness: str = "error", *,
@@ -97,10 +98,7 @@ def _inputs(func: Any, in_dims: Any, args: tuple[Any, ...]) -> tuple[list[Any], 
     if not sizes:
         raise ValueError("vmap: Expected at least one Tensor to vmap over")
     if len(set(sizes)) > 1:
-        raise ValueError(
-            f"vmap: Expected all tensors to have the same size in the mapped dimension, got sizes {sizes} for the "
-            "mapped dimension"
-        )
+        raise ValueError(refusals.vmap_sizes(sizes))
     return leaves, dims, sizes[0]
 
 

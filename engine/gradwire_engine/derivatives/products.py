@@ -12,7 +12,7 @@ from gradwire_engine.tensor import Tensor
 
 
 def mt(x: Any) -> Any:
-    return F.transpose(x, -2, -1) if type(x) is Tensor else x.swapaxes(-2, -1)
+    return F.transpose(x, -2, -1) if isinstance(x, Tensor) else x.swapaxes(-2, -1)
 
 
 def mh(x: Any) -> Any:

@@ -65,8 +65,11 @@ def adjoint(c: Call) -> Any:
     """Adjoints, which are told the size of what they make."""
     args = [c.full(i) if is_tensor(v) else v for i, v in enumerate(c.seen)]
     at = next(i for i, p in enumerate(c.op.params) if p.name in ("input_size", "size") and p.is_list)
-    args[at] = (c.size, *c.seen[at])
+    size = c.seen[at]
+    if not size:
+        args, size = [c.ops.unsqueeze(v, 1) if is_tensor(v) else v for v in args], (1,)
+    args[at] = (c.size, *size)
     for i, p in enumerate(c.op.params):
         if p.name in _NAMES:
-            args[i] = behind(c.seen[i], len(c.seen[at]))
+            args[i] = behind(c.seen[i], len(size))
     return c.run(args)

@@ -86,7 +86,10 @@ def matrices(c: Call) -> Any:
     cores = {i: n for i, n in enumerate(CORES[c.op.name]) if i in c.tensors()}
     rank = max(c.seen[i].ndim - n for i, n in cores.items())
     for i, n in cores.items():
-        args[i] = c.raised(i, rank + n)
+        if c.op.name == "attention_backward":  # which is told where to broadcast by its gradient
+            args[i] = lifted(c, c.full(i), rank + n - c.seen[i].ndim)
+        else:
+            args[i] = c.raised(i, rank + n)
     return c.run(args)
 
 

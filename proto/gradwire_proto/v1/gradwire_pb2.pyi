@@ -1225,6 +1225,7 @@ class Grad(_message.Message):
     ALLOW_UNUSED_FIELD_NUMBER: _builtins.int
     REQUEST_FIELD_NUMBER: _builtins.int
     CHECK_NAN_FIELD_NUMBER: _builtins.int
+    BATCHED_FIELD_NUMBER: _builtins.int
     retain_graph: _builtins.bool
     create_graph: _builtins.bool
     allow_unused: _builtins.bool
@@ -1234,6 +1235,10 @@ class Grad(_message.Message):
     """
     check_nan: _builtins.bool
     """As in Backward."""
+    batched: _builtins.bool
+    """The gradients, and so the results, have one dimension more, in front: along it is what each of many passes would
+    start from, and find. There must be a gradient for each output.
+    """
     @_builtins.property
     def outputs(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     @_builtins.property
@@ -1256,10 +1261,11 @@ class Grad(_message.Message):
         allow_unused: _builtins.bool = ...,
         request: _builtins.int = ...,
         check_nan: _builtins.bool = ...,
+        batched: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_unused", b"allow_unused", "check_nan", b"check_nan", "create_graph", b"create_graph", "gradients", b"gradients", "inputs", b"inputs", "outputs", b"outputs", "request", b"request", "results", b"results", "retain_graph", b"retain_graph"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["allow_unused", b"allow_unused", "batched", b"batched", "check_nan", b"check_nan", "create_graph", b"create_graph", "gradients", b"gradients", "inputs", b"inputs", "outputs", b"outputs", "request", b"request", "results", b"results", "retain_graph", b"retain_graph"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
