@@ -18,6 +18,7 @@ from gradwire.defaults import default_device, in_full
 from gradwire.mirror import Node
 from gradwire.session import Session
 from gradwire.tensor import Tensor
+from gradwire.types import device as Device
 from gradwire.types import strided
 from gradwire_proto import dtypes, refusals
 from gradwire_proto.catalog import ALIASES, CATALOG
@@ -427,7 +428,7 @@ def check_device(device: Any, session: Session) -> None:
     """Raises:
     RuntimeError: ``device`` is not the session's.
     """
-    name = str(device)
+    name = str(device if isinstance(device, Device) else Device(device))
     have = session.device
     if name not in (have, "meta") and not (name.partition(":")[0] == have.partition(":")[0] and ":" not in name):
         if name == "cpu:0" and have == "cpu":

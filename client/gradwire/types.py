@@ -30,6 +30,14 @@ DTYPES: dict[str, DType] = dtypes.BY_NAME | {alias: dtypes.BY_NAME[name] for ali
 """Every element type by each name that torch has for it; the module's attributes are made from it."""
 
 
+def _is_index(v: Any) -> bool:
+    try:
+        operator.index(v)
+    except TypeError:
+        return False
+    return True
+
+
 class Size(tuple[int, ...]):
     """The sizes of a tensor's dimensions."""
 
@@ -41,7 +49,7 @@ class Size(tuple[int, ...]):
         try:
             return super().__new__(cls, map(operator.index, given))
         except TypeError:
-            i, wrong = next((i, s) for i, s in enumerate(given) if not hasattr(s, "__index__"))
+            i, wrong = next((i, s) for i, s in enumerate(given) if not _is_index(s))
             text = f"torch.Size() takes an iterable of 'int' (item {i} is '{type(wrong).__name__}')"
             raise TypeError(text) from None
 
@@ -88,19 +96,27 @@ class device:
 
     __slots__ = ("index", "type")
 
-    def __init__(self, type: str | device | int, index: int | None = None):
-        if isinstance(type, device):
+    def __init__(self, type: str | device | int | None = None, index: int | None = None, *, device: Any = None):
+        type = device if type is None else type
+        if isinstance(type, self.__class__):
+            if index is not None:
+                raise TypeError("device(): argument 'type' (position 1) must be str, not torch.device")
             type, index = type.type, type.index
         elif isinstance(type, int) and not isinstance(type, bool):
             type, index = "cuda", type
         elif not isinstance(type, str):
+            got, why = "", ""
+            if type is not None:
+                got = type.__class__.__name__
+                why = f"      didn't match because some of the arguments have invalid types: (!{got}!)\n"
             raise TypeError(
-                f"device() received an invalid combination of arguments - got ({type.__class__.__name__}), "
-                "but expected one of:\n * (torch.device device)\n"
-                f"      didn't match because some of the arguments have invalid types: (!{type.__class__.__name__}!)\n"
-                " * (str type, int index = -1)\n"
+                f"device() received an invalid combination of arguments - got ({got}), but expected one of:\n"
+                f" * (torch.device device)\n{why} * (str type, int index = -1)\n"
             )
         else:
+            if index is not None and not isinstance(index, int):
+                wrong = index.__class__.__name__
+                raise TypeError(f"device(): argument 'index' (position 2) must be int, not {wrong}")
             type, index = _parse(type, index)
         if index is not None and index < 0:
             raise RuntimeError("Device index must not be negative")
@@ -136,9 +152,9 @@ class device:
 def _parse(text: str, index: int | None) -> tuple[str, int | None]:
     if not text:
         raise RuntimeError("Device string must not be empty")
-    kind, colon, number = text.partition(":")
-    if colon and not re.fullmatch(r"0|[1-9]\d*", number):
+    if not re.fullmatch(r"[a-zA-Z_]+(:(0|[1-9]\d*))?", text):
         raise RuntimeError(f"Invalid device string: '{text}'")
+    kind, colon, number = text.partition(":")
     if kind not in DEVICE_TYPES:
         raise RuntimeError(
             f"Expected one of {', '.join(DEVICE_TYPES)} device type at start of device string: {kind}"

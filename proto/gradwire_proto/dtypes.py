@@ -59,9 +59,15 @@ class DType:
         return {"complex64": float32, "complex128": float64}.get(self.name, self)
 
     def to_complex(self) -> DType:
-        """The complex type that holds this one without loss."""
+        """The complex type whose parts are of this one; complex64 where there is none so small.
+
+        Raises:
+            RuntimeError: torch's, for types of integers.
+        """
         if self.category is Category.COMPLEX:
             return self
+        if self.category is not Category.FLOAT:
+            raise RuntimeError(f"Unknown Complex ScalarType for {self.legacy}")
         return complex128 if self is float64 else complex64
 
 
@@ -81,6 +87,8 @@ complex128 = DType("complex128", 12, 16, Category.COMPLEX, "ComplexDouble")
 ALL = (bool_, uint8, int8, int16, int32, int64, float16, bfloat16, float32, float64, complex64, complex128)
 BY_NAME = {d.name: d for d in ALL}
 BY_NUMBER = {d.number: d for d in ALL}
+OF_PYTHON: dict[object, DType] = {bool: bool_, int: int64, float: float64, complex: complex128}
+"""What Python's types mean where torch is given one as a dtype."""
 
 DEFAULT_FLOAT = float32
 """The type of a Python float. The session's default dtype is the client's business: it names types in full."""

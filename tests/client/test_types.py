@@ -36,6 +36,10 @@ def test_size_is_a_tuple_that_stays_a_size():
         (lambda: finfo(3), r"finfo\(\): argument 'type' \(position 1\) must be torch.dtype, not int"),
         (lambda: iinfo(dtypes.float32), "torch.iinfo.. requires an integer input type. Use torch.finfo"),
         (lambda: iinfo(dtypes.bool_), "torch.bool is not supported by torch.iinfo"),
+        (lambda: Size([dtypes.float32, 2]), r"torch.Size\(\) takes an iterable of 'int' \(item 0 is 'DType'\)"),
+        (lambda: device(), r"device\(\) received an invalid combination of arguments - got \(\), but expected one of"),
+        (lambda: device("cuda", "1"), r"device\(\): argument 'index' \(position 2\) must be int, not str"),
+        (lambda: device(device("cuda"), 1), r"argument 'type' \(position 1\) must be str, not torch.device"),
         (lambda: device(1.5), r"device\(\) received an invalid combination of arguments - got \(float\)"),
     ],
 )
@@ -52,7 +56,7 @@ def test_device():
     assert device("cuda:0") == device("cuda", 0) == device(0) == device(type="cuda", index=0)
     assert device("cpu") != "cpu"
     assert device("cuda") != device("cuda:0")
-    assert device(device("cpu")) == device("cpu")
+    assert device(device("cpu")) == device(device="cpu") == device("cpu")
     assert pickle.loads(pickle.dumps(device("cuda:1"))) == device("cuda:1")
     assert len({device("cpu"), device("cpu")}) == 1
 
@@ -63,6 +67,8 @@ def test_device():
         (("foo",), "Expected one of cpu, cuda, .* device type at start of device string: foo"),
         (("cuda:x",), "Invalid device string: 'cuda:x'"),
         (("cuda:01",), "Invalid device string: 'cuda:01'"),
+        ((":1",), "Invalid device string: ':1'"),
+        (("float32",), "Invalid device string: 'float32'"),
         (("",), "Device string must not be empty"),
         (("cuda:0", 1), "must not include an index because index was passed explicitly: cuda:0"),
         (("cuda", -1), "Device index must not be negative"),

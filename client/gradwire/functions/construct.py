@@ -1,4 +1,4 @@
-"""Tensors from Python's and NumPy's values, and conversions of type."""
+"""Tensors from Python's and NumPy's values."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 from gradwire import session as sessions
 from gradwire.capture import note
 from gradwire.defaults import default_device, default_dtype
-from gradwire.dispatch import check_device, finish, ops
+from gradwire.dispatch import check_device, finish
 from gradwire.export import export
+from gradwire.functions.convert import as_dtype, to
 from gradwire.session import numpy_dtype
 from gradwire.tensor import Tensor
-from gradwire.types import DTYPES, device
 from gradwire_proto import dtypes
 from gradwire_proto.dtypes import DType
 from gradwire_proto.spec import spec
@@ -85,7 +85,7 @@ def tensor(
         made = data.detach().clone()  # type: ignore[attr-defined]
         return finish(made if dtype is None else to(made, dtype), requires_grad, device)
     array, natural = _array(data)
-    wanted = dtype or natural
+    wanted = as_dtype("tensor", dtype) or natural
     session = sessions.current()
     device = device or default_device()
     if device is not None:
@@ -121,111 +121,6 @@ def from_numpy(array: np.ndarray[Any, Any]) -> Tensor:
 def new_tensor(self: Tensor, data: Any, *, dtype: DType | None = None, device: Any = None,
                requires_grad: bool = False) -> Tensor:  # fmt: skip
     return tensor(data, dtype=dtype or self.dtype, device=device, requires_grad=requires_grad)
-
-
-@export("is_tensor")
-def is_tensor(obj: Any) -> bool:
-    return isinstance(obj, Tensor)
-
-
-@export("Tensor.to")
-def to(self: Tensor, *args: Any, dtype: DType | None = None, device: Any = None, non_blocking: bool = False,
-       copy: bool = False, memory_format: Any = None) -> Tensor:  # fmt: skip
-    """The tensor in another type; itself where it is of that type already, and not ``copy``."""
-    for a in args:
-        if isinstance(a, DType):
-            dtype = a
-        elif isinstance(a, Tensor):
-            dtype = a.dtype
-        elif isinstance(a, (str, _Device)):
-            device = a
-    if device is not None:
-        check_device(device, self._session)
-    if dtype is None or dtype is self.dtype:
-        return self.clone() if copy else self  # type: ignore[attr-defined, no-any-return]
-    return ops.to_dtype(self, dtype)  # type: ignore[no-any-return]
-
-
-_Device = device
-
-
-@export("Tensor.type")
-def type_(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
-    """The name of the tensor's type, or the tensor in another type."""
-    if dtype is None:
-        return f"torch.{self.dtype.legacy}Tensor"
-    if isinstance(dtype, str):
-        found = next((d for d in dtypes.ALL if dtype == f"torch.{d.legacy}Tensor"), None)
-        if found is None:
-            raise ValueError(f"invalid type: '{dtype}'")
-        dtype = found
-    return to(self, dtype)
-
-
-@export("Tensor.type_as")
-def type_as(self: Tensor, other: Tensor) -> Tensor:
-    return to(self, other.dtype)
-
-
-@export("Tensor.cpu")
-def cpu(self: Tensor, memory_format: Any = None) -> Tensor:
-    return to(self, device="cpu")
-
-
-def _conversion(d: DType) -> Any:
-    def convert(self: Tensor, memory_format: Any = None) -> Tensor:
-        return to(self, d)
-
-    convert.__doc__ = f"The tensor as {d.name}."
-    return convert
-
-
-for _name, _dtype in DTYPES.items():
-    if _name not in dtypes.BY_NAME or _name in ("bool", "bfloat16"):
-        export(f"Tensor.{_name}")(_conversion(_dtype))
-export("Tensor.byte")(_conversion(dtypes.uint8))
-export("Tensor.char")(_conversion(dtypes.int8))
-
-
-@export("result_type")
-def result_type(a: Any, b: Any) -> DType:
-    """The type that an op of these two computes in."""
-    from gradwire_proto.catalog.meta import common_dtype
-
-    made = common_dtype([x._spec if isinstance(x, Tensor) else x for x in (a, b)])
-    if any(isinstance(x, Tensor) and x.dtype.differentiable for x in (a, b)):
-        return made
-    return default_dtype() if made.is_floating_point else default_dtype().to_complex() if made.is_complex else made
-
-
-@export("promote_types")
-def promote_types(a: DType, b: DType) -> DType:
-    return dtypes.join(a, b)
-
-
-@export("can_cast")
-def can_cast(from_: DType, to: DType) -> bool:
-    return from_.category <= to.category
-
-
-@export("is_floating_point")
-def is_floating_point(input: Tensor) -> bool:
-    return input.is_floating_point()
-
-
-@export("is_complex")
-def is_complex(input: Tensor) -> bool:
-    return input.is_complex()
-
-
-@export("numel")
-def numel(input: Tensor) -> int:
-    return input.numel()
-
-
-@export("is_nonzero")
-def is_nonzero(input: Tensor) -> bool:
-    return bool(input)
 
 
 @export("cuda.is_available")

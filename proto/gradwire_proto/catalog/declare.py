@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from gradwire_proto.dtypes import BY_NAME, DType
+from gradwire_proto.dtypes import BY_NAME, OF_PYTHON, DType
 from gradwire_proto.spec import Spec
 
 Meta = Callable[..., Any]
@@ -291,6 +291,8 @@ def _one(kind: str, v: Any, tensor: type) -> tuple[bool, Any]:
         return isinstance(v, bool), v
     if kind == "str":
         return isinstance(v, str), v
+    if isinstance(v, type):
+        v = OF_PYTHON.get(v, v)
     return isinstance(v, DType), v
 
 
