@@ -26,7 +26,10 @@ MAY_IMPORT = {
 """Which of the house's packages each may import, itself aside."""
 CLIENT_NEEDS = {"grpc", "google", "numpy", "ml_dtypes"}
 """What the SDK may import from outside, its demo aside."""
-LIBRARIES = {"proto": {"grpc", "google"}, "engine": {"numpy", "scipy", "threadpoolctl", "cupy", "cupyx", "ml_dtypes"}}
+LIBRARIES = {
+    "proto": {"grpc", "google"},
+    "engine": {"numpy", "scipy", "numba", "llvmlite", "threadpoolctl", "cupy", "cupyx", "ml_dtypes"},
+}
 MAX_LINES = 600
 
 

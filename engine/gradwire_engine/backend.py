@@ -104,7 +104,7 @@ def matmul(xp: Any, a: Any, b: Any, out: Any = None) -> Any:
         out[...] = made
         return out
     if xp is np and b.ndim:
-        _use_threads(a.size * b.shape[-1] >= PARALLEL)
+        use_threads(a.size * b.shape[-1] >= PARALLEL)
     return a @ b if out is None else xp.matmul(a, b, out=out)
 
 
@@ -115,7 +115,7 @@ _most_threads = [lib.num_threads for lib in _blas]
 _parallel = True
 
 
-def _use_threads(parallel: bool) -> None:
+def use_threads(parallel: bool) -> None:
     """Let BLAS use every core, or one. It is asked only where that changes, which costs half a microsecond.
 
     Not when this is imported: OpenBLAS takes what the main thread asks for as the most that others may have.
@@ -248,7 +248,8 @@ def library(device: str) -> Any:
 
 
 # log(p / (1 - p)) / x, where p = ndtr(x), as a polynomial in x ** 2, fitted where it matters: x p is right to 7e-8.
-_LOGIT = (1.59576899, 0.0726678216, -6.5908371e-05, -0.000110556268, 7.94628199e-06, -2.67297283e-07, 3.61880767e-09)
+NORMAL_LOGIT = (1.59576899, 0.0726678216, -6.5908371e-05, -0.000110556268, 7.94628199e-06, -2.67297283e-07,
+                3.61880767e-09)  # fmt: skip
 BLOCK = 1 << 16
 """Elements that stay in a core's cache while several passes go over them."""
 
@@ -289,7 +290,7 @@ def add_scaled(xp: Any, target: Any, array: Any, scale: Any) -> None:
     if axpy is None or array.shape != target.shape or not (array.flags.c_contiguous and target.flags.c_contiguous):
         xp.add(target, xp.multiply(array, scale), out=target)
     elif target.size:
-        _use_threads(False)  # SciPy brings a BLAS of its own: its threads would fight NumPy's for the cores
+        use_threads(False)  # SciPy brings a BLAS of its own: its threads would fight NumPy's for the cores
         axpy(array.reshape(-1), target.reshape(-1), a=scale)
 
 
@@ -301,11 +302,11 @@ def normal_odds(xp: Any, x: Any) -> Any:
     if xp is not np or x.dtype != np.float32:
         return special(xp).ndtr(-x) / special(xp).ndtr(x)
     square = x * x
-    made = square * np.float32(-_LOGIT[-1])
-    for c in _LOGIT[-2:0:-1]:
+    made = square * np.float32(-NORMAL_LOGIT[-1])
+    for c in NORMAL_LOGIT[-2:0:-1]:
         made -= np.float32(c)
         made *= square
-    made -= np.float32(_LOGIT[0])
+    made -= np.float32(NORMAL_LOGIT[0])
     made *= x
     return np.exp(made, out=made) if made.ndim else np.exp(made)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gradwire_engine.backend import NUMPY_DTYPE, aligned
 from gradwire_engine.groups import Group, bound, is_total, simple
-from gradwire_engine.spread import cores, ended, make_way, pool
+from gradwire_engine.spread import cores, keep_apart, pool
 from gradwire_engine.trace import Memory, Step, Value
 from gradwire_proto.spec import Spec
 
@@ -114,19 +114,14 @@ def _run(calls: list[Callable[[], Any]]) -> None:
 
 
 def _run_shared(shares: list[list[Callable[[], Any]]], ends: list[Callable[[], Any]]) -> None:
-    make_way()
-    others = [pool().submit(_run_there, share) for share in shares[1:]]
+    keep_apart()
+    others = [pool().submit(_run, share) for share in shares[1:]]
     try:
         _run(shares[0])
     finally:
         for other in others:
             other.result()
     _run(ends)
-
-
-def _run_there(calls: list[Callable[[], Any]]) -> None:
-    _run(calls)
-    ended()
 
 
 def in_blocks(s: Step) -> Any:

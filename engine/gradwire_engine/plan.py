@@ -16,15 +16,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradwire_engine.backend import NUMPY_DTYPE, PARALLEL, aligned
+from gradwire_engine.backend import NUMPY_DTYPE, aligned
 from gradwire_engine.blocks import Block, in_blocks
 from gradwire_engine.buffers import allot
-from gradwire_engine.estimate import multiplications
 from gradwire_engine.graph import ALONE, Spent, holders
 from gradwire_engine.groups import Group, bound, grouped, writable
 from gradwire_engine.scalars import Scalars, of_scalars
 from gradwire_engine.simplify import simplify
-from gradwire_engine.spread import make_way
+from gradwire_engine.spread import keep_apart
 from gradwire_engine.tensor import Storage, Tensor
 from gradwire_engine.trace import Memory, Outcome, State, Step, Trace, Value, hooked
 
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
 
 GROUPS: list[tuple[type[Group], int, Any]] = [(Block, 1, in_blocks), (Scalars, 2, of_scalars)]
 """What kernels are run together, with the fewest that are worth it."""
-PAUSE = 5_000_000
-"""Nanoseconds after which threads may have been put to sleep."""
 MOST_MARKS = 4096
 """Replays whose times wait to be entered; where nobody enters them, the oldest are dropped."""
 SMALL = 4096
@@ -112,10 +109,6 @@ class Plan:
         for i, w in enumerate(self.work):
             for m in w.memories():
                 self._users.setdefault(m, []).append(i)
-        self._ended = 0
-        """When the last replay did."""
-        self._multiplies = any(multiplications(s) >= PARALLEL for s in steps if s.kind != "view")
-        """Whether matrix products on several cores are part of it."""
         self._marks: deque[list[int]] = deque(maxlen=MOST_MARKS)
         """When the kernels of each replay began, and the last ended."""
         self._times = [engine.timer(_name(w), "replay") for w in self.work]
@@ -285,8 +278,7 @@ class Plan:
         gradients = [t.grad for t in given]
         self._admit(given, gradients)
         clock = perf_counter_ns
-        if clock() - self._ended > PAUSE:
-            make_way(self._multiplies)
+        keep_apart()
         marks = [clock()]
         mark = marks.append
         try:
@@ -299,7 +291,6 @@ class Plan:
             w = self.work[len(marks) - 1]
             raise Interrupted(w.steps[0] if isinstance(w, Group) else w) from e
         self.replays += 1
-        self._ended = marks[-1]
         self._marks.append(marks)
         return self._hand_out(given, gradients)
 

@@ -1,31 +1,31 @@
 """Work that the cores share, and keeping the threads that do it on cores of their own.
 
 After a pause Linux may wake several threads on one core, and take tens of milliseconds to find that the others are
-idle: a replay would take twice its time. Where a thread is about to have others work beside it, it looks where these
-ran last, which is where they will wake, and moves if that is where it is itself.
+idle: a replay would take twice its time. So the threads that work for others, ours and those of BLAS, may run wherever
+the one that they are to work beside does not.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from time import perf_counter_ns
+from typing import Any
 
 import numpy as np
 
 try:
     _core: Callable[[], int] = ctypes.CDLL(None).sched_getcpu
-    _blas = [t for t in os.listdir("/proc/self/task") if int(t) != os.getpid()]
-    """The threads of NumPy's matrix products, by the system's number: those there are when this is imported."""
+    _helpers = [int(t) for t in os.listdir("/proc/self/task") if int(t) != os.getpid()]
+    """Threads that work beside others, by the system's number: those of BLAS are there when this is imported."""
 except (AttributeError, OSError, TypeError):  # not Linux
-    _core, _blas = lambda: -1, []
-_last: dict[int, int] = {}
-"""Where each of our own threads ended what it did last."""
+    _core, _helpers = lambda: -1, []
+_left = -1
+"""The core that they leave to another."""
 
 
 def cores() -> set[int]:
@@ -33,37 +33,32 @@ def cores() -> set[int]:
     return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
 
 
-def ended() -> None:
-    """Note where this thread ended its share of some work."""
-    _last[threading.get_ident()] = _core()
+def keep_apart() -> None:
+    """Have the threads that are to work beside this one do so on other cores."""
+    global _left
+    core = _core()
+    if core != _left:
+        _left = core
+        others = cores() - {core}
+        for t in list(_helpers) if others else ():
+            try:
+                os.sched_setaffinity(t, others)
+            except OSError:  # it has ended
+                _helpers.remove(t)
 
 
-def make_way(products: bool = False) -> None:
-    """Leave a core that a thread will wake on which is to work beside this one.
-
-    Args:
-        products: look for the threads of matrix products, too, which takes some 20 us each.
-    """
-    taken = set(_last.values())
-    if products:
-        taken.update(_of_blas())
-    if _core() in taken:
-        allowed = cores()
-        if allowed - taken:
-            os.sched_setaffinity(0, allowed - taken)
-            os.sched_setaffinity(0, allowed)
-
-
-def _of_blas() -> Iterator[int]:
-    for t in _blas:
-        with contextlib.suppress(OSError, ValueError), open(f"/proc/self/task/{t}/stat") as f:
-            yield int(f.read().rpartition(")")[2].split()[36])  # proc(5): "processor"
+def _enlist() -> None:
+    global _left
+    np.seterr(all="ignore")
+    if hasattr(os, "sched_setaffinity"):
+        _helpers.append(threading.get_native_id())
+        _left = -1
 
 
 @cache
 def pool() -> ThreadPoolExecutor:
     """Threads beside the sessions' own: NumPy lets go of the interpreter within a kernel."""
-    return ThreadPoolExecutor(max(len(cores()) - 1, 1), "gradwire-blocks", lambda: np.seterr(all="ignore"))
+    return ThreadPoolExecutor(max(len(cores()) - 1, 1), "gradwire-blocks", _enlist)
 
 
 PIECE = 1 << 17
@@ -71,6 +66,8 @@ PIECE = 1 << 17
 
 WAKING = 100_000
 """Nanoseconds of work that are worth another thread, which takes half of that to wake."""
+
+
 
 
 def share(run: Callable[[int, int], None], length: int, step: int) -> None:
@@ -84,21 +81,57 @@ def share(run: Callable[[int, int], None], length: int, step: int) -> None:
         return
     began = perf_counter_ns()
     run(0, step)
-    left = -(-length // step) - 1
-    starts = iter(range(step, length, step))  # one thread at a time takes the next
+    left = (perf_counter_ns() - began) * (length - step) // step
+    _take(run, step, length, step, left > WAKING)
+
+
+PIECES = 4
+"""Ranges of a loop for each core at most: one that is late leaves some of its own to the others."""
+WORTH = 1.2
+"""How much sooner cores together must be done with a loop than one of them, for it to be shared."""
+AGAIN = 64
+"""Of loops that were not worth it so many go by until one is tried again."""
+_sooner: dict[Any, tuple[float, int]] = {}
+
+
+def share_loop(loop: Callable[..., None], args: Sequence[Any], length: int, step: int) -> None:
+    """Call ``loop(*args, a, b)`` for ranges that are 0 to ``length`` together, as :func:`share` does, but as few as
+    keep the cores busy once ``step`` of them are done.
+
+    A compiled loop may take all that a core has, unlike NumPy's functions: where that is but half of one, having
+    hardware threads, or others are busy there, a second is no help. So it is measured how much sooner it was done.
+    """
+    if length <= step:
+        loop(*args, 0, length)
+        return
+    began = perf_counter_ns()
+    loop(*args, 0, step)
+    start = perf_counter_ns()
+    left = (start - began) * (length - step) // step
+    sooner, skipped = _sooner.get(loop, (2.0, 0))
+    if left < 2 * WAKING:
+        loop(*args, step, length)
+    elif sooner < WORTH and skipped < AGAIN:
+        loop(*args, step, length)
+        _sooner[loop] = sooner, skipped + 1
+    else:
+        ranges = max(len(cores()), min(PIECES * len(cores()), left // max(1, WAKING)))
+        _take(lambda a, b: loop(*args, a, b), step, length, -(-(length - step) // ranges), True)
+        _sooner[loop] = (sooner + left / (perf_counter_ns() - start)) / 2, 0
+
+
+def _take(run: Callable[[int, int], None], start: int, length: int, step: int, together: bool) -> None:
+    starts = iter(range(start, length, step))  # one thread at a time takes the next
+    left = -(-(length - start) // step)
 
     def take() -> None:
         for a in starts:
             run(a, min(a + step, length))
 
-    def take_there() -> None:
-        take()
-        ended()
-
     others = []
-    if left > 1 and (perf_counter_ns() - began) * left > WAKING:
-        make_way()
-        others = [pool().submit(take_there) for _ in range(min(len(cores()) - 1, left - 1))]
+    if left > 1 and together:
+        keep_apart()
+        others = [pool().submit(take) for _ in range(min(len(cores()) - 1, left - 1))]
     try:
         take()
     finally:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gradwire_engine import Engine, grad, lines, maps, spread
-from gradwire_engine.kernels import conv, norm, pool
+from gradwire_engine.kernels import norm, pool
 from tests.engine.harness import rand
 
 
@@ -64,7 +64,6 @@ def test_pieces_make_what_the_whole_does(c: tuple[Any, ...], monkeypatch: pytest
     monkeypatch.setattr(norm, "PIECE", 128)
     monkeypatch.setattr(maps, "PIECE", 128)
     monkeypatch.setattr(pool, "PIECE", 128)
-    monkeypatch.setattr(conv, "PIECE", 128)
     monkeypatch.setattr(spread, "WAKING", 0)
     for a, b in zip(made(*c), whole, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-13)

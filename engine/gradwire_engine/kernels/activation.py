@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gradwire_engine.backend import NUMPY_DTYPE, in_blocks, normal_odds
+from gradwire_engine import loops
+from gradwire_engine.backend import NUMPY_DTYPE, filled, handed, in_blocks, normal_odds, room
 from gradwire_engine.lines import by_lines
 from gradwire_engine.masks import kept, select, without
 from gradwire_engine.registry import kernel
@@ -81,8 +82,19 @@ def _gelu(xp: Any, x: Any, approximate: str, out: Any) -> Any:
     return xp.divide(x, odds, out=out)
 
 
+def _along(xp: Any, loop: Any, arrays: tuple[Any, ...], option: bool, out: Any) -> Any:
+    """What a loop makes element by element of arrays of one shape."""
+    made = xp.empty(arrays[0].shape, arrays[0].dtype) if out is None or not out.flags.c_contiguous else out
+    loops.over(loop, made.size, 1, *(xp.ascontiguousarray(a).reshape(-1) for a in arrays), option, made.reshape(-1))
+    return filled(out, made)
+
+
 @kernel("gelu")
 def gelu(xp: Any, input: Any, approximate: str, out: Any = None) -> Any:
+    if loops.fit(xp, input, out, single=True):
+        from gradwire_engine.loops import lines
+
+        return _along(xp, lines.gelu, (input,), approximate == "tanh", out)
     return in_blocks(xp, lambda x, out: _gelu(xp, x, approximate, out), wide(xp, input), out=out)
 
 
@@ -90,6 +102,11 @@ def gelu(xp: Any, input: Any, approximate: str, out: Any = None) -> Any:
 def gelu_backward(xp: Any, grad: Any, input: Any, output: Any, approximate: str, out: Any = None) -> Any:
     """With p the part of the input that gelu let through, p + x p'; p' is the normal density, or that of a logistic
     distribution of the polynomial in x, for which it is p (1 - p) times twice the derivative of that."""
+
+    if grad.shape == input.shape and loops.fit(xp, input, grad, output, out, single=True):
+        from gradwire_engine.loops import lines
+
+        return _along(xp, lines.gelu_back, (grad, input, output), approximate == "tanh", out)
 
     def f(g: Any, x: Any, y: Any, out: Any) -> Any:
         part = xp.asarray(y / x)
@@ -119,6 +136,20 @@ def _typed(xp: Any, input: Any, dtype: Any) -> Any:
     return wide(xp, input)
 
 
+def _by_lines(xp: Any, loop: str, f: Any, dim: int, *arrays: Any, out: Any) -> Any:
+    """A loop over the last dimension, where it is that and fits, else the same of any lines in array functions."""
+    first = arrays[0]
+    if not first.size or dim % max(1, first.ndim) != first.ndim - 1 or not loops.fit(xp, *arrays, single=True):
+        return by_lines(xp, f, dim, *arrays, out=out)
+    from gradwire_engine.loops import lines
+
+    n = first.shape[-1]
+    made = room(xp, out, first.shape, first.dtype)
+    flat = (xp.ascontiguousarray(a).reshape(-1, n) for a in arrays)
+    loops.over(getattr(lines, loop), first.size // n, n, *flat, made.reshape(-1, n))
+    return handed(out, made, first.shape)
+
+
 def _softmax(xp: Any, x: Any, axis: Any) -> Any:
     y = xp.asarray(x - xp.max(x, axis=axis, keepdims=True)) if x.size else x.copy()
     y = xp.exp(y, out=y)
@@ -128,7 +159,7 @@ def _softmax(xp: Any, x: Any, axis: Any) -> Any:
 
 @kernel("softmax")
 def softmax(xp: Any, input: Any, dim: int, dtype: Any = None, out: Any = None) -> Any:
-    return by_lines(xp, _softmax, dim, _typed(xp, input, dtype), out=out)
+    return _by_lines(xp, "softmax", _softmax, dim, _typed(xp, input, dtype), out=out)
 
 
 def _softmax_backward(xp: Any, grad: Any, output: Any, axis: Any) -> Any:
@@ -140,7 +171,7 @@ def _softmax_backward(xp: Any, grad: Any, output: Any, axis: Any) -> Any:
 
 @kernel("softmax_backward")
 def softmax_backward(xp: Any, grad: Any, output: Any, dim: int, out: Any = None) -> Any:
-    return by_lines(xp, _softmax_backward, dim, grad, output, out=out)
+    return _by_lines(xp, "softmax_back", _softmax_backward, dim, grad, output, out=out)
 
 
 def _log_softmax(xp: Any, x: Any, axis: Any) -> Any:
@@ -151,7 +182,7 @@ def _log_softmax(xp: Any, x: Any, axis: Any) -> Any:
 
 @kernel("log_softmax")
 def log_softmax(xp: Any, input: Any, dim: int, dtype: Any = None, out: Any = None) -> Any:
-    return by_lines(xp, _log_softmax, dim, _typed(xp, input, dtype), out=out)
+    return _by_lines(xp, "log_softmax", _log_softmax, dim, _typed(xp, input, dtype), out=out)
 
 
 def _log_softmax_backward(xp: Any, grad: Any, output: Any, axis: Any) -> Any:
@@ -162,4 +193,4 @@ def _log_softmax_backward(xp: Any, grad: Any, output: Any, axis: Any) -> Any:
 
 @kernel("log_softmax_backward")
 def log_softmax_backward(xp: Any, grad: Any, output: Any, dim: int, out: Any = None) -> Any:
-    return by_lines(xp, _log_softmax_backward, dim, grad, output, out=out)
+    return _by_lines(xp, "log_softmax_back", _log_softmax_backward, dim, grad, output, out=out)

@@ -6,7 +6,8 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from gradwire_engine.backend import handed, matmul, room
+from gradwire_engine import loops
+from gradwire_engine.backend import handed, matmul, room, use_threads
 from gradwire_engine.kernels.conv import wide
 from gradwire_engine.registry import kernel
 from gradwire_engine.scatter import add_at
@@ -136,6 +137,55 @@ def _scores(xp: Any, query: Any, key: Any, limits: tuple[Any, Any], b: slice, r:
     return s
 
 
+SCORES = 2**15
+"""Scores that a core holds at a time in loops (more only where one row has more)."""
+
+
+def _masks(xp: Any, mask: Any, shape: tuple[int, ...], dtype: Any) -> tuple[Any, Any]:
+    """Masks to be added to scores of this shape, ``[masks, rows or 1, keys]``, and which of them each sample has."""
+    if mask is None:
+        return xp.empty((0, 1, 1), dtype), xp.empty(0, "int64")
+    *lead, _, keys = shape
+    mask = mask.reshape((1,) * (len(shape) - mask.ndim) + mask.shape)
+    if mask.dtype.kind == "b":
+        mask = xp.where(mask, dtype.type(0), dtype.type(-math.inf))
+    table = xp.broadcast_to(mask, (*mask.shape[:-1], keys)).astype(dtype)
+    table = table.reshape(-1, *table.shape[-2:])
+    numbers = xp.arange(len(table)).reshape(mask.shape[:-2])
+    return table, xp.ascontiguousarray(xp.broadcast_to(numbers, lead)).reshape(-1)
+
+
+def _samples(xp: Any, *arrays: Any) -> list[Any]:
+    return [xp.ascontiguousarray(a).reshape(-1, *a.shape[-2:]) for a in arrays]
+
+
+def _attend(xp: Any, q: Any, k: Any, v: Any, mask: Any, causal: bool, scale: float, made: Any, logs: Any) -> None:
+    """Attention by a loop over the samples."""
+    from gradwire_engine.loops import lines
+
+    shape = (*q.shape[:-1], k.shape[-2])
+    given = (*_samples(xp, q, k, v), *_masks(xp, mask, shape, q.dtype), causal, q.dtype.type(scale))
+    use_threads(False)
+    loops.over(lines.attend, math.prod(shape[:-2]), math.prod(shape[-2:]), *given, _step(*shape[-2:]),
+               *_samples(xp, made), logs.reshape(-1, shape[-2]))  # fmt: skip
+
+
+def _attend_back(xp: Any, g: Any, q: Any, k: Any, v: Any, o: Any, logs: Any, mask: Any, causal: bool, scale: float,
+                 made: Any) -> None:  # fmt: skip
+    from gradwire_engine.loops import lines
+
+    shape = (*q.shape[:-1], k.shape[-2])
+    low = xp.ascontiguousarray(logs).reshape(-1, shape[-2])
+    given = (*_samples(xp, g, q, k, v, o), low, *_masks(xp, mask, shape, q.dtype), causal, q.dtype.type(scale))
+    use_threads(False)
+    loops.over(lines.attend_back, math.prod(shape[:-2]), 2 * math.prod(shape[-2:]), *given, _step(*shape[-2:]),
+               *_samples(xp, *made))  # fmt: skip
+
+
+def _step(rows: int, keys: int) -> int:
+    return max(1, min(rows, SCORES // keys))
+
+
 @kernel("attention")
 def attention(xp: Any, query: Any, key: Any, value: Any, attn_mask: Any, is_causal: bool, scale: float, spec: Any,
               out: Any = (None, None)) -> tuple[Any, Any]:  # fmt: skip
@@ -146,6 +196,9 @@ def attention(xp: Any, query: Any, key: Any, value: Any, attn_mask: Any, is_caus
     logs = room(xp, out[1], q.shape[:-1], q.dtype)
     if not shape[-1]:
         made[...], logs[...] = 0, math.inf
+    if math.prod(shape) and loops.fit(xp, q, k, v, single=True):
+        _attend(xp, q, k, v, attn_mask, is_causal, scale, made, logs)
+        return handed(out[0], made, spec[0].shape), handed(out[1], logs, spec[1].shape)
     limits = _ceiling(xp, attn_mask, is_causal, shape, q.dtype)
     ones = xp.ones((1, shape[-1]), q.dtype)
     for b, r in _blocks(shape) if shape[-1] else ():
@@ -171,11 +224,14 @@ def attention_backward(xp: Any, grad: Any, query: Any, key: Any, value: Any, att
     q, k, v, g, o = (_whole(xp, a, lead) for a in (query, key, value, grad, output))
     logs = wide(logsumexp).reshape(q.shape[:-1])
     shape = (*q.shape[:-1], k.shape[-2])
-    limits = _ceiling(xp, attn_mask, is_causal, shape, q.dtype)
     made = dq, dk, dv = [room(xp, x, a.shape, a.dtype) for x, a in zip(out, (q, k, v), strict=True)]
     if not math.prod(shape):
         for a in made:
             a[...] = 0
+    if math.prod(shape) and loops.fit(xp, q, k, v, g, o, logs, single=True):
+        _attend_back(xp, g, q, k, v, o, logs, attn_mask, is_causal, scale, made)
+        return tuple(handed(x, a, s.shape) for x, a, s in zip(out, made, spec, strict=True))
+    limits = _ceiling(xp, attn_mask, is_causal, shape, q.dtype)
     for b, r in _blocks(shape) if math.prod(shape) else ():
         scaled, here = q[b, ..., r, :] * scale, g[b, ..., r, :]
         p = _scores(xp, scaled, k[b], limits, b, r)

@@ -11,10 +11,9 @@ from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import Any
 
+from gradwire_engine import columns, loops
 from gradwire_engine.backend import filled, matmul
-from gradwire_engine.lines import large
 from gradwire_engine.registry import kernel
-from gradwire_engine.spread import PIECE, share
 from gradwire_proto.catalog.conv import expand_ints
 
 BLOCK = 2**19
@@ -100,11 +99,12 @@ def convolution(xp: Any, input: Any, weight: Any, bias: Any, stride: Any, paddin
     made = out if out is not None and out.dtype == input.dtype else xp.empty(spec.shape, dtype=input.dtype)
     if not input.size or not weight.size:
         made[...] = 0
+    elif made.size and loops.fit(xp, input, weight):
+        size, channels = (input.shape[2:], made.shape[1]) if transposed else (made.shape[2:], input.shape[1])
+        windows = columns.Windows(size, weight.shape[2:], s, p, d, channels, groups)
+        (columns.transposed if transposed else columns.forward)(input, weight, windows, made)
     elif made.size:
-        if transposed and groups == weight.shape[0] and weight.shape[1] == 1 and large(xp, input):
-            _each_channel(xp, input, weight, s, p, d, made)
-        else:
-            (_transposed if transposed else _forward)(xp, input, weight, s, p, d, groups, made)
+        (_transposed if transposed else _forward)(xp, input, weight, s, p, d, groups, made)
     if bias is not None:
         made += bias.reshape(-1, *[1] * n)
     return filled(out, made)
@@ -153,39 +153,6 @@ def _transposed(xp: Any, input: Any, weight: Any, stride: Any, padding: Any, dil
         out[b] = _samples(xp, total[inner])
 
 
-def _each_channel(xp: Any, input: Any, weight: Any, stride: Any, padding: Any, dilation: Any, out: Any) -> None:
-    """A large input, transposed, of which each channel has a kernel of its own: what each place gives, added up."""
-    n, channels = weight.ndim - 2, input.shape[1]
-    kernel, each = weight.shape[2:], weight.reshape(channels, -1)
-    planes, made = input.reshape(-1, *input.shape[2:]), out.reshape(-1, *out.shape[2:])
-    whole = [o + 2 * p for o, p in zip(made.shape[1:], padding, strict=True)]
-    inner = (slice(None), *(slice(p, p + o) for p, o in zip(padding, made.shape[1:], strict=True)))
-
-    def some(start: int, stop: int) -> None:
-        weights = each[xp.arange(start, stop) % channels].reshape(stop - start, -1, *[1] * n)
-        total = xp.zeros((stop - start, *whole), out.dtype)
-        for j, (_, where) in enumerate(offsets(kernel, stride, dilation, planes.shape[1:])):
-            total[(slice(None), *where)] += planes[start:stop] * weights[:, j]
-        made[start:stop] = total[inner]
-
-    share(some, len(planes), max(1, PIECE // math.prod(planes.shape[1:])))
-
-
-def _each_weight(xp: Any, grad: Any, input: Any, kernel: Any, stride: Any, padding: Any, dilation: Any) -> Any:
-    """The gradient of such kernels, ``[channels, 1, *kernel]``."""
-    planes, back = input.reshape(-1, *input.shape[2:]), grad.reshape(-1, *grad.shape[2:])
-    sums = xp.empty((len(planes), math.prod(kernel)), grad.dtype)
-    dims = "abc"[: len(kernel)]
-
-    def some(start: int, stop: int) -> None:
-        x, g = padded(xp, planes[start:stop], padding), back[start:stop]
-        for j, (_, where) in enumerate(offsets(kernel, stride, dilation, g.shape[1:])):
-            sums[start:stop, j] = xp.einsum(f"i{dims},i{dims}->i", x[(slice(None), *where)], g)
-
-    share(some, len(planes), max(1, PIECE // math.prod(planes.shape[1:])))
-    return sums.reshape(len(input), -1, 1, *kernel).sum(axis=0)
-
-
 @kernel("convolution_weight")
 def convolution_weight(xp: Any, grad: Any, input: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any,
                        groups: int, out: Any = None) -> Any:  # fmt: skip
@@ -193,9 +160,10 @@ def convolution_weight(xp: Any, grad: Any, input: Any, kernel_size: Any, stride:
     s, p, d = (expand_ints("", v, n) for v in (stride, padding, dilation))
     grad, input = wide(grad), wide(input)
     size, channels, filters = grad.shape[2:], input.shape[1], grad.shape[1]
-    if groups == channels == filters and grad.size and large(xp, input):
-        return filled(out, _each_weight(xp, grad, input, kernel_size, s, p, d))
     shape = (filters, channels // groups, *kernel_size)
+    if grad.size and input.size and loops.fit(xp, grad, input):
+        windows = columns.Windows(size, kernel_size, s, p, d, channels, groups)
+        return filled(out, columns.of_weight(grad, input, windows, shape))
     taken = math.prod(shape[1:])
     total = xp.zeros((groups, taken, filters // groups), dtype=grad.dtype)
     narrow = size[-1] <= NARROW

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gradwire_engine import loops
 from gradwire_engine.backend import filled, handed, largest, room, summed
 from gradwire_engine.kernels.activation import wide
 from gradwire_engine.registry import kernel
@@ -17,8 +18,22 @@ def reduce(xp: Any, loss: Any, reduction: str) -> Any:
     return total if reduction == "sum" else xp.true_divide(total, loss.size)
 
 
+LINE = 1024
+"""Elements that are summed as they come, in the lanes of vectors; the sums of lines are added pairwise."""
+
+
 @kernel("mse_loss")
 def mse_loss(xp: Any, input: Any, target: Any, reduction: str) -> Any:
+    if reduction != "none" and input.size and input.shape == target.shape and loops.fit(xp, input, target):
+        from gradwire_engine.loops import lines
+
+        x, y = (xp.ascontiguousarray(a).reshape(-1) for a in (input, target))
+        whole = x.size // LINE * LINE
+        sums = xp.empty(whole // LINE)
+        loops.over(lines.squared_difference, len(sums), LINE, *(a[:whole].reshape(-1, LINE) for a in (x, y)), sums)
+        rest = x[whole:] - y[whole:]
+        total = summed(xp, sums) + xp.dot(rest, rest)
+        return (total / x.size if reduction == "mean" else total).astype(x.dtype)
     d = input - target
     d *= d
     return reduce(xp, d, reduction)
@@ -169,9 +184,16 @@ def nll_loss_backward(xp: Any, grad: Any, input: Any, target: Any, weight: Any, 
 def cross_entropy(xp: Any, input: Any, target: Any, weight: Any, reduction: str, ignore_index: int, spec: Any,
                   out: Any = None) -> tuple[Any, Any]:  # fmt: skip
     x, t = _batched(wide(xp, input), target)
+    t, w, keep = _classes(xp, t, weight, x.shape[1], ignore_index)
+    if x.ndim == 2 and x.size and loops.fit(xp, x, single=True):
+        from gradwire_engine.loops import lines
+
+        losses, logs = room(xp, None, t.shape, x.dtype), room(xp, out and out[1], t.shape, x.dtype)
+        loops.over(lines.cross_entropy, *x.shape, xp.ascontiguousarray(x), t, losses, logs)
+        loss = _summed(xp, losses, w, keep, reduction, spec[0].shape)
+        return (loss if out is None else filled(out[0], loss)), handed(out and out[1], logs, spec[1].shape)
     x = x.swapaxes(0, 1)
     classes = x.shape[0]
-    t, w, keep = _classes(xp, t, weight, classes, ignore_index)
     # NumPy goes faster along many short columns than along many short rows.
     x = x.copy(order="C") if classes <= 32 else x
     top = largest(xp, x, 0)
@@ -192,11 +214,19 @@ def cross_entropy(xp: Any, input: Any, target: Any, weight: Any, reduction: str,
 def cross_entropy_backward(xp: Any, grad: Any, input: Any, target: Any, weight: Any, logsumexp: Any, reduction: str,
                            ignore_index: int, out: Any = None) -> Any:  # fmt: skip
     a = wide(xp, input)
-    p = xp.subtract(a, logsumexp, out=room(xp, out, a.shape, a.dtype))
-    xp.exp(p, out=p)
+    p = room(xp, out, a.shape, a.dtype)
     x, t = _batched(p, target)
     classes = x.shape[1]
     t, w, keep = _classes(xp, t, weight, classes, ignore_index)
+    if x.ndim == 2 and x.size and loops.fit(xp, a, logsumexp, single=True):
+        from gradwire_engine.loops import lines
+
+        shares = xp.ascontiguousarray(_shares(xp, grad, w, keep, t, reduction), x.dtype).reshape(-1)
+        rows, logs = xp.ascontiguousarray(a).reshape(x.shape), xp.ascontiguousarray(logsumexp).reshape(-1)
+        loops.over(lines.cross_entropy_back, *x.shape, rows, t, logs, shares, x)
+        return handed(out, p, input.shape)
+    xp.subtract(a, logsumexp, out=p)
+    xp.exp(p, out=p)
     if x.ndim == 2:
         x.reshape(-1)[xp.arange(0, x.size, classes) + t] -= 1  # half of what two indices cost
     else:

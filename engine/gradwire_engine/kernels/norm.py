@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gradwire_engine.backend import filled, handed, matmul, room, summed
+from gradwire_engine import loops
+from gradwire_engine.backend import filled, handed, matmul, room
 from gradwire_engine.kernels.activation import wide
-from gradwire_engine.lines import SHORT, large
+from gradwire_engine.lines import large
 from gradwire_engine.registry import kernel
 from gradwire_engine.spread import PIECE, share
 from gradwire_proto.catalog.norm import LAYOUTS, Layout
@@ -52,81 +53,63 @@ def _of_params(xp: Any, a: Any, params: tuple[int, ...]) -> Any:
     return xp.sum(a, axis=(*range(lead), *(i + lead for i, s in enumerate(params) if s == 1))).reshape(params)
 
 
-def _standardize(xp: Any, input: Any, layout: Layout, weight: Any, bias: Any, eps: float,
-                 out: Any) -> tuple[Any, Any, Any]:  # fmt: skip
+def _standardize(xp: Any, input: Any, layout: Layout, weight: Any, bias: Any, eps: float, out: Any,
+                 centered: bool = True) -> tuple[Any, Any, Any]:  # fmt: skip
     view, dims, params = layout
     x = wide(xp, input).reshape(view)
+    shape = _looped(xp, x, dims, params, weight is not None or bias is not None, weight, bias)
+    if shape is not None:
+        return _by_loop(xp, input.shape, x, dims, shape, weight, bias, centered, eps, out)
     n = math.prod(view[d] for d in dims)
-    if dims == tuple(range(len(view) - len(dims), len(view))) and large(xp, x):
-        return _by_rows(xp, input, x.reshape(-1, n), layout, weight, bias, eps, out)
-    if dims[:1] == (0,) and _by_planes(xp, x):
-        return _by_channels(xp, x, layout, weight, bias, eps, out)
-    mean = _sums(xp, x, dims) / n
-    y = xp.subtract(x, mean, out=room(xp, out[0], view, x.dtype))
+    mean = _sums(xp, x, dims) / n if centered else None
+    y = xp.subtract(x, mean, out=room(xp, out[0], view, x.dtype)) if centered else x.copy()
     var = _squares(xp, y, dims) / n
     y *= 1 / xp.sqrt(var + eps)
     y = _affine(y, weight, bias, params)
-    return handed(out[0], y, input.shape), filled(out[1], mean), filled(out[2], var)
+    return handed(out[0], y, input.shape), mean if mean is None else filled(out[1], mean), filled(out[2], var)
 
 
-def _by_rows(xp: Any, input: Any, x: Any, layout: Layout, weight: Any, bias: Any, eps: float,
-             out: Any) -> tuple[Any, Any, Any]:  # fmt: skip
-    """The same of a large array, some rows at a time, which stay in the cache and which the cores share."""
-    view, dims, params = layout
-    rows, n = x.shape
-    each = params == tuple(view[d] for d in dims)  # else a group's channels have a weight, its rows several
-    y = room(xp, out[0], view, x.dtype)
-    target = y.reshape(rows, n)
-    unit = 1 if each else view[1]
-    mean, var = xp.empty((rows, 1), x.dtype), xp.empty((rows, 1), x.dtype)
-
-    def some(start: int, stop: int) -> None:
-        part, made = x[start:stop], target[start:stop]
-        mean[start:stop] = summed(xp, part, 1)[:, None] / n
-        xp.subtract(part, mean[start:stop], out=made)
-        var[start:stop, 0] = xp.einsum("ij,ij->i", made, made) / n
-        made *= 1 / xp.sqrt(var[start:stop] + eps)
-        if each:
-            _affine(made, weight, bias, (n,))
-        else:
-            _affine(made.reshape(-1, *view[1:]), weight, bias, params)
-
-    share(some, rows, unit * max(1, PIECE // (n * unit)))
-    few = (*view[: len(view) - len(dims)], *[1] * len(dims))
-    return handed(out[0], y, input.shape), filled(out[1], mean.reshape(few)), filled(out[2], var.reshape(few))
+def _looped(xp: Any, x: Any, dims: Any, params: tuple[int, ...], weighted: bool,
+            *others: Any) -> tuple[str, tuple[int, ...], tuple[int, ...]] | None:  # fmt: skip
+    """The loop that takes ``x``, and the shapes in which it takes that and the parameters; None where none does."""
+    if not x.size or not loops.fit(xp, x, *others):
+        return None
+    n = math.prod(x.shape[d] for d in dims)
+    if dims[0] == 0 and x.ndim > len(dims):
+        inner = math.prod(x.shape[2:])
+        of_batch = inner >= LEAST and len(dims) == x.ndim - 1
+        return ("channels", (len(x), x.shape[1], inner), (x.shape[1],)) if of_batch else None
+    if tuple(dims) != tuple(range(x.ndim - len(dims), x.ndim)):
+        return None
+    if not weighted:
+        return "groups", (x.size // n, 1, n), (1, 1)
+    if len(params) == len(dims):
+        return "rows", (x.size // n, n), (n,)
+    channels = math.prod(params) // params[0]
+    return "groups", (x.size // n, channels, n // channels), (params[0], channels)
 
 
-def _by_planes(xp: Any, x: Any) -> bool:
-    """Whether an array is large, and each channel of a sample long enough to be summed by itself."""
-    return large(xp, x) and math.prod(x.shape[2:]) >= SHORT
+LEAST = 16
+"""Elements that a channel of a sample has at least where a loop goes over channels, which lie apart."""
 
 
-def _by_channels(xp: Any, x: Any, layout: Layout, weight: Any, bias: Any, eps: float,
-                 out: Any) -> tuple[Any, Any, Any]:  # fmt: skip
-    """The same of a large batch, some channels at a time."""
-    view, _, params = layout
-    batch, channels = view[:2]
-    y = room(xp, out[0], view, x.dtype)
-    flat, target = x.reshape(batch, channels, -1), y.reshape(batch, channels, -1)
-    n = batch * flat.shape[2]
-    mean, var = xp.empty((1, channels, 1), x.dtype), xp.empty((1, channels, 1), x.dtype)
+def _by_loop(xp: Any, shape: tuple[int, ...], x: Any, dims: Any, how: Any, weight: Any, bias: Any, centered: bool,
+             eps: float, out: Any) -> tuple[Any, Any, Any]:  # fmt: skip
+    from gradwire_engine.loops import norms
 
-    def some(start: int, stop: int) -> None:
-        at = slice(start, stop)
-        part, made = flat[:, at], target[:, at]
-        mean[0, at, 0] = summed(xp, summed(xp, part, 2), 0) / n
-        y = part - mean[:, at]
-        var[0, at, 0] = summed(xp, xp.einsum("ijk,ijk->ij", y, y), 0) / n
-        scale = 1 / xp.sqrt(var[:, at] + eps)
-        if weight is not None:
-            scale *= weight.reshape(-1, 1)[at]
-        xp.multiply(y, scale, out=made)
-        if bias is not None:
-            made += bias.reshape(-1, 1)[at]
-
-    share(some, channels, max(1, PIECE // n))
-    few = (1, *params)
-    return handed(out[0], y, view), filled(out[1], mean.reshape(few)), filled(out[2], var.reshape(few))
+    name, sizes, params = how
+    w, b = (xp.full(params, value, x.dtype) if a is None else xp.ascontiguousarray(a).reshape(params)
+            for a, value in ((weight, 1), (bias, 0)))  # fmt: skip
+    y = room(xp, out[0], x.shape, x.dtype)
+    few = tuple(1 if d in dims else s for d, s in enumerate(x.shape))
+    mean, var = (room(xp, o, few, x.dtype) for o in out[1:])
+    given = (xp.ascontiguousarray(x).reshape(sizes), w, b)
+    made = (y.reshape(sizes), mean.reshape(-1), var.reshape(-1))
+    if name == "channels":
+        loops.over(norms.channels, sizes[1], sizes[0] * sizes[2], *given, eps, *made)
+    else:
+        loops.over(getattr(norms, name), sizes[0], x.size // sizes[0], *given, centered, eps, *made)
+    return handed(out[0], y, shape), handed(out[1], mean, few), handed(out[2], var, few)
 
 
 @kernel("layer_norm")
@@ -149,12 +132,9 @@ def batch_norm(xp: Any, input: Any, weight: Any, bias: Any, eps: float) -> Any:
 
 @kernel("rms_norm")
 def rms_norm(xp: Any, input: Any, normalized_shape: Any, weight: Any, eps: float) -> Any:
-    _, dims, params = LAYOUTS["rms_norm"](input.shape, normalized_shape)
-    x = wide(xp, input)
-    y = x * x
-    square = xp.mean(y, axis=dims, keepdims=True)
-    y = xp.multiply(x, 1 / xp.sqrt(square + eps), out=y)
-    return _affine(y, weight, None, params), square
+    y, _, square = _standardize(xp, input, LAYOUTS["rms_norm"](input.shape, normalized_shape), weight, None, eps,
+                                (None, None, None), centered=False)  # fmt: skip
+    return y, square
 
 
 @kernel("batch_norm_eval")
@@ -190,14 +170,10 @@ def norm_backward(xp: Any, grad: Any, input: Any, mean: Any, var: Any, weight: A
     g, x, params = wide(xp, grad), wide(xp, input), tuple(params)
     n = math.prod(x.shape[d] for d in dim)
     r = 1 / xp.sqrt(var + eps)
-    last = tuple(range(x.ndim - len(dim), x.ndim))
-    if not fixed and tuple(dim) == last and params in ((0,), x.shape[x.ndim - len(dim) :]) and large(xp, x):
-        return _back_by_rows(xp, g, x, mean, r, weight, n, params, out)
-    if mean is not None and _by_planes(xp, x):
-        if tuple(dim) == (0, *range(2, x.ndim)):
-            return _back_by_channels(xp, g, x, mean, r, weight, n, params, fixed, out)
-        if not fixed and tuple(dim) == last and params in ((0,), (*x.shape[1:3], *[1] * (x.ndim - 3))):
-            return _back_by_groups(xp, g, x, mean, r, weight, n, params, out)
+    how = None if (fixed and dim[0] != 0) or (mean is None and dim[0] == 0) else _looped(
+        xp, x, dim, params, params != (0,), g, mean, r, weight)  # fmt: skip
+    if how is not None:
+        return _back_by_loop(xp, g, x, mean, r, weight, how, params, fixed, out)
     y = x * r if mean is None else x - mean
     if mean is not None:
         y *= r
@@ -223,98 +199,25 @@ def norm_backward(xp: Any, grad: Any, input: Any, mean: Any, var: Any, weight: A
     return handed(out[0], into, input.shape), filled(out[1], grad_weight), filled(out[2], grad_bias)
 
 
-def _back_by_rows(xp: Any, g: Any, x: Any, mean: Any, r: Any, weight: Any, n: int, params: tuple[int, ...],
-                  out: Any) -> tuple[Any, Any, Any]:  # fmt: skip
-    """The same of a large array's rows, as forward. The sums for the parameters are those of the pieces' sums."""
-    rows, step = x.size // n, max(1, PIECE // n)
+def _back_by_loop(xp: Any, g: Any, x: Any, mean: Any, r: Any, weight: Any, how: Any,
+                  params: tuple[int, ...], fixed: bool, out: Any) -> tuple[Any, Any, Any]:  # fmt: skip
+    from gradwire_engine.loops import norms
+
+    name, sizes, shape = how
     into = room(xp, out[0], x.shape, x.dtype)
-    a, b, made, scale = (v.reshape(rows, -1) for v in (g, x, into, r))
-    middle = None if mean is None else mean.reshape(rows, 1)
-    line = None if weight is None else weight.reshape(n)
-    parts = None if params == (0,) else xp.empty((2, -(-rows // step), n), x.dtype)
-
-    def some(start: int, stop: int) -> None:
-        here, there = a[start:stop], made[start:stop]
-        y = b[start:stop] * scale[start:stop] if middle is None else b[start:stop] - middle[start:stop]
-        if middle is not None:
-            y *= scale[start:stop]
-        if parts is not None:
-            parts[0, start // step] = xp.einsum("ij,ij->j", here, y)
-            parts[1, start // step] = summed(xp, here, 0)
-        if line is None:
-            there[...] = here
-        else:
-            xp.multiply(here, line, out=there)
-        slope = xp.einsum("ij,ij->i", there, y)[:, None] / n
-        y *= slope
-        shift = None if middle is None else summed(xp, there, 1)[:, None] / n
-        there -= y
-        if shift is not None:
-            there -= shift
-        there *= scale[start:stop]
-
-    share(some, rows, step)
-    if parts is None:
-        grad_weight = grad_bias = xp.zeros(0, x.dtype)
+    a, b, made = (xp.ascontiguousarray(v).reshape(sizes) for v in (g, x, into))
+    scale = xp.ascontiguousarray(r).reshape(-1)
+    middle = xp.zeros_like(scale) if mean is None else xp.ascontiguousarray(mean).reshape(-1)
+    line = xp.ones(shape, x.dtype) if weight is None else xp.ascontiguousarray(weight).reshape(shape)
+    given = (a, b, middle, scale, line)
+    if name == "channels":
+        sums = xp.empty((2, *shape), x.dtype)
+        loops.over(norms.channels_back, sizes[1], sizes[0] * sizes[2], *given, fixed, made, sums)
     else:
-        grad_weight, grad_bias = (summed(xp, p, 0).reshape(params) for p in parts)
-    return handed(out[0], into, x.shape), filled(out[1], grad_weight), filled(out[2], grad_bias)
-
-
-def _back_by_channels(xp: Any, g: Any, x: Any, mean: Any, r: Any, weight: Any, n: int, params: tuple[int, ...],
-                      fixed: bool, out: Any) -> tuple[Any, Any, Any]:  # fmt: skip
-    """The same of a large batch, some channels at a time; each has sums and parameters of its own."""
-    batch, channels = x.shape[:2]
-    into = room(xp, out[0], x.shape, x.dtype)
-    a, b, made = (v.reshape(batch, channels, -1) for v in (g, x, into))
-    middle, scale = (v.reshape(channels, 1) for v in (mean, r))
-    sums = xp.empty((2, channels), x.dtype)
-    line = scale if weight is None else scale * weight.reshape(channels, 1)
-
-    def some(start: int, stop: int) -> None:
-        at = slice(start, stop)
-        here, there = a[:, at], made[:, at]
-        y = b[:, at] - middle[at]
-        y *= scale[at]
-        sums[0, at] = summed(xp, xp.einsum("ijk,ijk->ij", here, y), 0)
-        sums[1, at] = summed(xp, summed(xp, here, 2), 0)
-        if fixed:
-            xp.multiply(here, line[at], out=there)
-            return
-        y *= sums[0, at, None] / n
-        xp.subtract(here, y, out=there)
-        there -= sums[1, at, None] / n
-        there *= line[at]
-
-    share(some, channels, max(1, PIECE // n))
+        width = x.size // sizes[0]
+        some = max(1, loops.STEP // width)
+        sums = xp.zeros((2, -(-sizes[0] // some), *shape), x.dtype)
+        loops.over(getattr(norms, f"{name}_back"), sizes[0], width, *given, mean is not None, some, made, sums)
+        sums = sums.sum(axis=1)
     grad_weight, grad_bias = xp.zeros((2, 0), x.dtype) if params == (0,) else sums.reshape(2, *params)
-    return handed(out[0], into, x.shape), filled(out[1], grad_weight), filled(out[2], grad_bias)
-
-
-def _back_by_groups(xp: Any, g: Any, x: Any, mean: Any, r: Any, weight: Any, n: int, params: tuple[int, ...],
-                    out: Any) -> tuple[Any, Any, Any]:  # fmt: skip
-    """The same of groups of channels, some samples at a time: a channel's sums make those of its group."""
-    batch, groups, each = x.shape[:3]
-    into = room(xp, out[0], x.shape, x.dtype)
-    a, b, made = (v.reshape(batch, groups, each, -1) for v in (g, x, into))
-    middle, scale = (v.reshape(batch, groups, 1, 1) for v in (mean, r))
-    sums = xp.empty((2, batch, groups, each), x.dtype)
-    line = xp.ones((groups, each), x.dtype) if weight is None else weight.reshape(groups, each)
-
-    def some(start: int, stop: int) -> None:
-        at = slice(start, stop)
-        here, there = a[at], made[at]
-        y = b[at] - middle[at]
-        y *= scale[at]
-        sums[0, at] = xp.einsum("ijkl,ijkl->ijk", here, y)
-        sums[1, at] = summed(xp, here, 3)
-        slope, shift = ((s[at] * line).sum(axis=2)[..., None, None] / n for s in sums)
-        y *= slope
-        y += shift
-        xp.multiply(here, line[..., None], out=there)
-        there -= y
-        there *= scale[at]
-
-    share(some, batch, max(1, PIECE // (x.size // batch)))
-    grad_weight, grad_bias = xp.zeros((2, 0), x.dtype) if params == (0,) else sums.sum(axis=1).reshape(2, *params)
     return handed(out[0], into, x.shape), filled(out[1], grad_weight), filled(out[2], grad_bias)

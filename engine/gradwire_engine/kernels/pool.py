@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from itertools import product
 from typing import Any
 
-from gradwire_engine.backend import filled, looked_up, room
+from gradwire_engine import loops
+from gradwire_engine.backend import filled, handed, looked_up, room
 from gradwire_engine.kernels import axes
 from gradwire_engine.kernels.conv import offsets, padded, wide
 from gradwire_engine.lines import large
@@ -80,15 +81,28 @@ def _by_planes(xp: Any, pool: Any, n: int, input: Any, spec: Any, out: Any) -> t
     return filled(out[0], values), filled(out[1], indices)
 
 
+def _by_loop(xp: Any, n: int, input: Any, geometry: Any, shape: tuple[int, ...], out: Any) -> tuple[Any, Any]:
+    """Maxima and their places by a loop over planes."""
+    from gradwire_engine.loops import windows
+
+    missing = (1,) * (3 - n)
+    x = xp.ascontiguousarray(input).reshape(-1, *missing, *input.shape[-n:])
+    values, indices = room(xp, out[0], shape, input.dtype), room(xp, out[1], shape, xp.dtype("int64"))
+    made = (a.reshape(-1, *missing, *shape[-n:]) for a in (values, indices))
+    how = tuple((*([fill] * (3 - n)), *map(int, v)) for fill, v in zip((1, 1, 0, 1), geometry, strict=True))
+    work = math.prod(shape[-n:]) * math.prod(geometry[0])
+    loops.over(windows.max_pool, len(x), work, x, how, *made)
+    return handed(out[0], values, shape), handed(out[1], indices, shape)
+
+
 def _max_pool(n: int) -> None:
     def run(xp: Any, input: Any, kernel_size: Any, stride: Any, padding: Any, dilation: Any, ceil_mode: bool,
             spec: Any, out: Any = (None, None)) -> tuple[Any, Any]:  # fmt: skip
-        if n == 1 and large(xp, input) and math.prod(input.shape[:-n]) > 1:
-            how = (kernel_size, stride, padding, dilation, ceil_mode, spec)
-            return _by_planes(xp, lambda x, made: run(xp, x, *how, made), n, input, spec, out)
         k = ints("", "", kernel_size, n)
         s = ints("", "", stride, n) if len(stride) else k
         p, d = ints("", "", padding, n), ints("", "", dilation, n)
+        if spec[0].numel and loops.fit(xp, input, out[0]):
+            return _by_loop(xp, n, input, (k, s, p, d), spec[0].shape, out)
         size, pooled = input.shape[-n:], spec[0].shape[-n:]
         reach = [(o - 1) * c + b * (a - 1) + 1 for o, c, b, a in zip(pooled, s, d, k, strict=True)]
         # With ceil_mode the last window may need more room on the right than the padding gives.
@@ -220,15 +234,29 @@ def _placed(xp: Any, indices: Any, planes: int, inner: int) -> Any:
     return (indices.reshape(planes, -1) + xp.arange(planes)[:, None] * inner).reshape(-1)
 
 
+def _moved(xp: Any, loop: str, planes: int, x: Any, indices: Any, out: Any, *options: bool) -> Any:
+    """A loop that moves numbers of planes to places, or from there."""
+    from gradwire_engine.loops import windows
+
+    wrong = xp.zeros(1, bool)
+    flat = (xp.ascontiguousarray(a).reshape(planes, -1) for a in (x, indices))
+    loops.over(getattr(windows, loop), planes, indices.size // planes, *flat, *options, wrong, out.reshape(planes, -1))
+    if wrong[0]:
+        raise IndexError(f"index out of bounds for planes of {max(x.size, out.size) // planes} elements")
+    return out
+
+
 @kernel("scatter_planes")
 def scatter_planes(xp: Any, input: Any, indices: Any, size: Any, unique: bool, spec: Any, out: Any = None) -> Any:
     if out is None:
         out = xp.empty(spec.shape, dtype=input.dtype)
+    planes = spec.numel // max(1, math.prod(size))
+    if input.size and loops.fit(xp, input, out):
+        return _moved(xp, "scatter", planes, input, indices, out, unique)
     flat = out.reshape(-1)
     flat[...] = 0
     if input.size:
-        inner = math.prod(size)
-        at = _placed(xp, indices, spec.numel // inner, inner)
+        at = _placed(xp, indices, planes, math.prod(size))
         if unique:
             flat[at] = input.reshape(-1)
         else:
@@ -241,6 +269,8 @@ def gather_planes(xp: Any, input: Any, indices: Any, dims: int) -> Any:
     if not indices.size:
         return xp.empty(indices.shape, dtype=input.dtype)
     inner = math.prod(input.shape[input.ndim - dims :])
+    if loops.fit(xp, input):
+        return _moved(xp, "gather", input.size // inner, input, indices, xp.empty(indices.shape, input.dtype))
     return input.reshape(-1)[_placed(xp, indices, input.size // inner, inner)].reshape(indices.shape)
 
 

@@ -1,0 +1,37 @@
+"""The hot kernels of the CPU as loops that Numba compiles: one pass where NumPy takes one for each of its functions.
+
+A loop is an optimization of a kernel, which has the same in array functions for other libraries and types. It takes
+dense arrays of one floating type, does rows ``start`` to ``stop``, so that cores can share them, and lets go of the
+interpreter. It is compiled when it is first called with these types, in a fraction of a second, and kept beside its
+file for the processes to come. That is why the loops' modules are imported where they are called: who needs none pays
+for none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gradwire_engine.spread import share_loop
+
+STEP = 1 << 12
+"""Elements that are done first: little enough to leave something to share, and enough to tell how long that takes."""
+_SINGLE = frozenset({np.dtype(np.float32)})
+_TYPES = _SINGLE | {np.dtype(np.float64)}
+
+
+def fit(xp: Any, *arrays: Any, single: bool = False) -> bool:
+    """Whether arrays are what a loop takes: NumPy's, of one type of 4 or 8 bytes, or ``single``: of 4. None fits."""
+    dtype = arrays[0].dtype
+    return (
+        xp is np
+        and dtype in (_SINGLE if single else _TYPES)
+        and all(a is None or (a.dtype == dtype and type(a) is np.ndarray) for a in arrays)
+    )
+
+
+def over(loop: Callable[..., Any], rows: int, width: int, *args: Any) -> None:
+    """Run a loop over rows, each as much work as ``width`` elements, on as many cores as are worth it."""
+    share_loop(loop, args, rows, max(1, STEP // max(1, width)))
