@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gradwire_engine import Engine, columns, grad, loops, spread
-from gradwire_engine.loops import lines, norms, windows
+from gradwire_engine.loops import lines, norms, updates, windows
 from gradwire_engine.loops.compiling import loop
 from gradwire_engine.registry import KERNELS
 from tests.engine import test_activation, test_attention, test_conv, test_loss, test_norm, test_pool
@@ -26,6 +26,9 @@ MORE = [
     case("rms_norm", rand(50, 33), (33,), rand(33), 1e-5, results=(0,)),
     case("gelu", rand(5000, low=-16, high=16), approximate="none"),
     case("gelu", rand(5000, low=-16, high=16), approximate="tanh"),
+    case("relu", rand(5000)),
+    case("cross_entropy", rand(500, 7), np.arange(500) % 7, rand(7, low=0.5), "mean", 3, results=(0,), constant=(2,)),
+    case("cross_entropy", rand(500, 7), np.arange(500) % 7, None, "none", -100, results=(0,)),
     case("softmax", rand(300, 37, low=-50, high=50), -1),
     case("log_softmax", rand(300, 37, low=-50, high=50), -1),
     case("mse_loss", rand(5000), rand(5000, seed=1), "mean"),
@@ -40,8 +43,8 @@ MORE = [
     case("max_pool2d_with_indices", rand(3, 5, 11, 9), (3, 2), (2, 1), (1, 1), (2, 1), True, results=(0,)),
     case("max_pool3d_with_indices", rand(3, 5, 6, 7), (2, 3, 2), (2, 1, 2), (1, 1, 0), (1, 2, 1), False, results=(0,)),
 ]  # fmt: skip
-FITTING = {"gelu", "softmax", "log_softmax", "mse_loss", "cross_entropy", "attention", "convolution", "layer_norm",
-           "group_norm", "batch_norm", "rms_norm", "max_pool1d_with_indices", "max_pool2d_with_indices",
+FITTING = {"gelu", "relu", "softmax", "log_softmax", "mse_loss", "cross_entropy", "attention", "convolution",
+           "layer_norm", "group_norm", "batch_norm", "rms_norm", "max_pool1d_with_indices", "max_pool2d_with_indices",
            "max_pool3d_with_indices", "scatter_planes", "gather_planes"}  # fmt: skip
 CASES = [c for m in MODULES for c in m.CASES if c.op in FITTING] + MORE
 
@@ -97,11 +100,11 @@ def test_each_loop_is_in_a_case() -> None:
         loops.over = over
     public = {
         name
-        for module in (lines, norms, windows)
+        for module in (lines, norms, updates, windows)
         for name, f in vars(module).items()
         if hasattr(f, "py_func") and f.py_func.__module__ == module.__name__ and not name.startswith("_")
     }
-    assert public - inner - {"scatter", "gather"} <= called
+    assert public - inner - {"scatter", "gather", "adam"} <= called
 
 
 @pytest.fixture
@@ -159,6 +162,34 @@ def test_a_place_out_of_bounds_is_refused(op: str, place: int) -> None:
     args = (x, at, 2) if op == "gather_planes" else (np.ones(at.shape), at, (3, 4), False, Engine().wrap(x).spec)
     with pytest.raises(IndexError, match="index out of bounds for planes of 12 elements"):
         KERNELS[op].run(np, *args)
+
+
+@pytest.mark.parametrize("decoupled", [False, True])
+@pytest.mark.parametrize("amsgrad", [False, True])
+@pytest.mark.parametrize("floats", ["float64", "float32"])
+def test_adam_goes_as_array_functions_do(floats: str, amsgrad: bool, decoupled: bool,
+                                         monkeypatch: pytest.MonkeyPatch) -> None:  # fmt: skip
+    made = []
+    for looped in (True, False):
+        state = [rand(3000, seed=s).astype(floats) for s in range(4)]
+        p, g, mean, square, most = *state, abs(rand(3000, seed=4)).astype(floats)
+        np.abs(square, out=square)
+        g[5] = np.nan
+        if not looped:
+            monkeypatch.setattr(loops, "fit", lambda *a, **k: False)
+        steps = np.array([2])
+        KERNELS["adam_"].run(np, [p], [mean], [square], [most] if amsgrad else [], steps, 0.01, 0.8, 0.9, 1e-8, 0.1,
+                             decoupled, False, [g])  # fmt: skip
+        made.append((p, mean, square, most))
+    for a, b in zip(*made, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12 if floats == "float64" else 1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("target", [-1, 7, 2**40])
+def test_a_target_that_is_no_class_is_refused(target: int) -> None:
+    x, logs, t = np.ones((3, 7), F4), np.ones((3, 1), F4), np.array([1, target, -100])
+    with pytest.raises(IndexError, match=f"Target {target} is out of bounds"):
+        KERNELS["cross_entropy_backward"].run(np, F4(1).reshape(()), x, t, None, logs, "mean", -100)
 
 
 @pytest.mark.parametrize("scale", [1, 1000])

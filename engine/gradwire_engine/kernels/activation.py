@@ -26,8 +26,6 @@ def rectified(xp: Any, x: Any, slope: Any) -> Any:
 
 kernel("relu", lambda xp, input, out=None: xp.maximum(input, 0, out=out))
 kernel("threshold", lambda xp, input, threshold, value: select(xp, input <= threshold, input.dtype.type(value), input))
-kernel("threshold_backward", lambda xp, grad, input, threshold, out=None:
-       without(xp, grad, input <= threshold, out))  # fmt: skip
 kernel("leaky_relu", lambda xp, input, negative_slope: rectified(xp, input, negative_slope))
 kernel("leaky_relu_backward", lambda xp, grad, input, negative_slope:
        kept(xp, grad, input > 0) + without(xp, grad, input > 0) * negative_slope)  # fmt: skip
@@ -65,6 +63,15 @@ def mish(xp: Any, input: Any) -> Any:
     return input * xp.tanh(softplus(xp, input))
 
 
+@kernel("threshold_backward")
+def threshold_backward(xp: Any, grad: Any, input: Any, threshold: Any, out: Any = None) -> Any:
+    if grad.shape == input.shape and loops.fit(xp, input, grad, out):
+        from gradwire_engine.loops import lines
+
+        return _along(xp, lines.threshold_back, (grad, input), input.dtype.type(threshold), out)
+    return without(xp, grad, input <= threshold, out)
+
+
 GELU_TANH = 0.044715
 """The cubic term in gelu's approximation."""
 
@@ -82,7 +89,7 @@ def _gelu(xp: Any, x: Any, approximate: str, out: Any) -> Any:
     return xp.divide(x, odds, out=out)
 
 
-def _along(xp: Any, loop: Any, arrays: tuple[Any, ...], option: bool, out: Any) -> Any:
+def _along(xp: Any, loop: Any, arrays: tuple[Any, ...], option: Any, out: Any) -> Any:
     """What a loop makes element by element of arrays of one shape."""
     made = xp.empty(arrays[0].shape, arrays[0].dtype) if out is None or not out.flags.c_contiguous else out
     loops.over(loop, made.size, 1, *(xp.ascontiguousarray(a).reshape(-1) for a in arrays), option, made.reshape(-1))

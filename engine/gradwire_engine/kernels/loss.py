@@ -95,6 +95,13 @@ def binary_cross_entropy_with_logits(
     return reduce(xp, loss if weight is None else loss * weight, reduction)
 
 
+def _refuse(xp: Any, t: Any, ignore_index: int, classes: int) -> None:
+    """Raise torch's error if there is an index that is none of a class, nor that of what is ignored."""
+    wrong = (t != ignore_index) & (t.view(xp.uint64) >= classes)
+    if bool(wrong.any()):
+        raise IndexError(f"Target {int(t[wrong][0])} is out of bounds.")
+
+
 def _classes(xp: Any, target: Any, weight: Any, classes: int, ignore_index: int) -> tuple[Any, Any, Any]:
     """Class indices that are safe to use, the weight of each (None if all 1), and which count (None if all).
 
@@ -106,9 +113,7 @@ def _classes(xp: Any, target: Any, weight: Any, classes: int, ignore_index: int)
     # Taken without its sign, a negative index is past the end too.
     if 0 <= ignore_index < classes or (t.size and bool(largest(xp, t.view(xp.uint64)) >= classes)):
         keep = t != ignore_index
-        wrong = keep & (t.view(xp.uint64) >= classes)
-        if bool(wrong.any()):
-            raise IndexError(f"Target {int(t[wrong][0])} is out of bounds.")
+        _refuse(xp, t, ignore_index, classes)
         t = xp.where(keep, t, 0)
     w = None if weight is None else weight[t]
     if keep is not None:
@@ -180,18 +185,39 @@ def nll_loss_backward(xp: Any, grad: Any, input: Any, target: Any, weight: Any, 
     return made
 
 
+def _flat(xp: Any, x: Any, t: Any, weight: Any) -> tuple[Any, Any, Any]:
+    """Scores, targets and weights as a loop takes them: dense, no weights being an empty array."""
+    w = xp.empty(0, x.dtype) if weight is None else xp.ascontiguousarray(weight)
+    return xp.ascontiguousarray(x), xp.ascontiguousarray(t, xp.int64), w
+
+
+def _cross_entropy(xp: Any, x: Any, t: Any, weight: Any, reduction: str, ignore_index: int, spec: Any,
+                   out: Any) -> tuple[Any, Any]:  # fmt: skip
+    """By a loop over the rows of scores."""
+    from gradwire_engine.loops import lines, norms
+
+    x, t, w = _flat(xp, x, t, weight)
+    losses = room(xp, out[0] if reduction == "none" else None, t.shape, x.dtype)
+    logs, weights = room(xp, out[1], t.shape, x.dtype), xp.empty(t.shape, x.dtype)
+    loops.over(lines.cross_entropy, *x.shape, x, t, w, ignore_index, losses, logs, weights)
+    if weights.min() < 0:
+        _refuse(xp, t, ignore_index, x.shape[1])
+    if reduction == "none":
+        return handed(out[0], losses, spec[0].shape), handed(out[1], logs, spec[1].shape)
+    total = norms.total(losses)
+    if reduction == "mean":
+        total = xp.divide(total, norms.total(weights))
+    loss = filled(out[0], xp.asarray(total, x.dtype))
+    return loss, handed(out[1], logs, spec[1].shape)
+
+
 @kernel("cross_entropy")
 def cross_entropy(xp: Any, input: Any, target: Any, weight: Any, reduction: str, ignore_index: int, spec: Any,
                   out: Any = None) -> tuple[Any, Any]:  # fmt: skip
     x, t = _batched(wide(xp, input), target)
+    if x.ndim == 2 and x.size and loops.fit(xp, x, weight, single=True):
+        return _cross_entropy(xp, x, t, weight, reduction, ignore_index, spec, out or (None, None))
     t, w, keep = _classes(xp, t, weight, x.shape[1], ignore_index)
-    if x.ndim == 2 and x.size and loops.fit(xp, x, single=True):
-        from gradwire_engine.loops import lines
-
-        losses, logs = room(xp, None, t.shape, x.dtype), room(xp, out and out[1], t.shape, x.dtype)
-        loops.over(lines.cross_entropy, *x.shape, xp.ascontiguousarray(x), t, losses, logs)
-        loss = _summed(xp, losses, w, keep, reduction, spec[0].shape)
-        return (loss if out is None else filled(out[0], loss)), handed(out and out[1], logs, spec[1].shape)
     x = x.swapaxes(0, 1)
     classes = x.shape[0]
     # NumPy goes faster along many short columns than along many short rows.
@@ -216,15 +242,17 @@ def cross_entropy_backward(xp: Any, grad: Any, input: Any, target: Any, weight: 
     a = wide(xp, input)
     p = room(xp, out, a.shape, a.dtype)
     x, t = _batched(p, target)
-    classes = x.shape[1]
-    t, w, keep = _classes(xp, t, weight, classes, ignore_index)
-    if x.ndim == 2 and x.size and loops.fit(xp, a, logsumexp, single=True):
+    if x.ndim == 2 and x.size and loops.fit(xp, a, logsumexp, weight, grad, single=True):
         from gradwire_engine.loops import lines
 
-        shares = xp.ascontiguousarray(_shares(xp, grad, w, keep, t, reduction), x.dtype).reshape(-1)
-        rows, logs = xp.ascontiguousarray(a).reshape(x.shape), xp.ascontiguousarray(logsumexp).reshape(-1)
-        loops.over(lines.cross_entropy_back, *x.shape, rows, t, logs, shares, x)
+        given, wrong = _flat(xp, a.reshape(x.shape), t, weight), xp.zeros(1, bool)
+        loops.over(lines.cross_entropy_back, *x.shape, grad.reshape(-1), *given, ignore_index, logsumexp.reshape(-1),
+                   reduction == "mean", wrong, x)  # fmt: skip
+        if wrong[0]:
+            _refuse(xp, given[1], ignore_index, x.shape[1])
         return handed(out, p, input.shape)
+    classes = x.shape[1]
+    t, w, keep = _classes(xp, t, weight, classes, ignore_index)
     xp.subtract(a, logsumexp, out=p)
     xp.exp(p, out=p)
     if x.ndim == 2:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from gradwire_engine import loops
 from gradwire_engine.backend import add_scaled
 from gradwire_engine.registry import kernel
 
@@ -94,6 +95,17 @@ def sgd_(xp: Any, params: Any, momentum_buffers: Any, steps: Any, lr: Any, momen
         add_scaled(xp, p, g, rate)
 
 
+def _adam_by_loop(p: Any, g: Any, mean: Any, square: Any, most: Any, t: Any, lr: Any, beta1: float, beta2: float,
+                  eps: float, weight_decay: float, decoupled: bool) -> None:  # fmt: skip
+    from gradwire_engine.loops import updates
+
+    arrays = (p.reshape(-1)[:0] if a is None else a for a in (p, g, mean, square, most))
+    t, lr = int(t), float(lr)
+    rate, decay, shrink = lr / (1 - beta1**t), 0 if decoupled else weight_decay, 1 - lr * weight_decay * decoupled
+    numbers = (beta1, beta2, eps, decay, shrink, rate, (1 - beta2**t) ** -0.5)
+    loops.over(updates.adam, p.size, 4, *(a.reshape(-1) for a in arrays), *map(p.dtype.type, numbers))
+
+
 @kernel("adam_")
 def adam_(xp: Any, params: Any, exp_avgs: Any, exp_avg_sqs: Any, max_exp_avg_sqs: Any, steps: Any, lr: Any,
           beta1: float, beta2: float, eps: float, weight_decay: float, decoupled_weight_decay: bool, maximize: bool,
@@ -101,6 +113,10 @@ def adam_(xp: Any, params: Any, exp_avgs: Any, exp_avg_sqs: Any, max_exp_avg_sqs
     for t, p, g, mean, square, most in _parts(
         xp, steps, params, grads, maximize, exp_avgs, exp_avg_sqs, max_exp_avg_sqs
     ):
+        if loops.fit(xp, p, g, mean, square, most) and all(a is None or a.flags.c_contiguous
+                                                           for a in (p, g, mean, square, most)):  # fmt: skip
+            _adam_by_loop(p, g, mean, square, most, t, lr, beta1, beta2, eps, weight_decay, decoupled_weight_decay)
+            continue
         g, scratch = _decay(xp, p, g, lr, weight_decay, decoupled_weight_decay), xp.empty_like(p)
         _mean(xp, mean, g, beta1, scratch)
         _mean_square(xp, square, g, beta2, scratch)

@@ -90,6 +90,19 @@ def gelu_back(grad: Any, x: Any, y: Any, tanh: bool, out: Any, start: int, stop:
 
 
 @loop
+def threshold_back(grad: Any, x: Any, threshold: Any, out: Any, start: int, stop: int) -> None:
+    """Of lines: the gradient where x is not at or below the threshold."""
+    made = np.empty(PIECE, x.dtype)
+    for at in range(start, stop, PIECE):
+        end = min(stop, at + PIECE)
+        g, line, to = grad[at:end], x[at:end], out[at:end]
+        for i in range(len(line)):
+            made[i] = x.dtype.type(0) if line[i] <= threshold else g[i]
+        for i in range(len(to)):
+            to[i] = made[i]
+
+
+@loop
 def largest(row: Any) -> Any:
     """The largest number of a row that is not empty; which one if there is a NaN is not told."""
     n = len(row)
@@ -154,8 +167,14 @@ def log_softmax_back(grad: Any, y: Any, out: Any, start: int, stop: int) -> None
 
 
 @loop
-def cross_entropy(x: Any, target: Any, losses: Any, logs: Any, start: int, stop: int) -> None:
-    """Of scores ``[rows, classes]`` and targets in range: each row's loss, and the log of its sum."""
+def cross_entropy(x: Any, target: Any, weight: Any, ignored: int, losses: Any, logs: Any, weights: Any, start: int,
+                  stop: int) -> None:  # fmt: skip
+    """Of scores ``[rows, classes]``: each row's loss, the log of its sum, and the weight its loss has.
+
+    Args:
+        weight: of each class, or of none where all have 1.
+        ignored: the target whose rows have a loss and a weight of 0. Another that is no class has a weight below 0.
+    """
     classes = x.shape[1]
     for i in range(start, stop):
         top = largest(x[i])
@@ -163,19 +182,42 @@ def cross_entropy(x: Any, target: Any, losses: Any, logs: Any, start: int, stop:
         for j in range(classes):
             total += exp(x[i, j] - top)
         low = f4(math.log(total))
-        losses[i] = low - (x[i, target[i]] - top)
         logs[i] = low + top
+        t = target[i]
+        if t == ignored:
+            losses[i] = weights[i] = ZERO
+        elif 0 <= t < classes:
+            w = weight[t] if len(weight) else ONE
+            losses[i], weights[i] = (low - (x[i, t] - top)) * w, w
+        else:
+            losses[i], weights[i] = ZERO, -ONE
 
 
 @loop
-def cross_entropy_back(x: Any, target: Any, logs: Any, shares: Any, out: Any, start: int, stop: int) -> None:
-    """``shares`` has the gradient of each row's loss, or one for all."""
-    classes = x.shape[1]
+def cross_entropy_back(grad: Any, x: Any, target: Any, weight: Any, ignored: int, logs: Any, mean: bool, wrong: Any,
+                       out: Any, start: int, stop: int) -> None:  # fmt: skip
+    """The gradient; ``grad`` has one for each row's loss, or one for what all together make. ``wrong[0]`` becomes True
+    where a target is no class."""
+    rows, classes = x.shape
+    whole = 0.0
+    if mean:
+        for i in range(rows):
+            t = target[i]
+            if t != ignored and 0 <= t < classes:
+                whole += np.float64(weight[t]) if len(weight) else 1.0
     for i in range(start, stop):
-        low, share = logs[i], shares[i % len(shares)]
+        t = target[i]
+        if t == ignored or not 0 <= t < classes:
+            out[i] = ZERO
+            wrong[0] |= t != ignored
+            continue
+        share = grad[i % len(grad)] * (weight[t] if len(weight) else ONE)
+        if mean:
+            share /= f4(whole)
+        low = logs[i]
         for j in range(classes):
             out[i, j] = exp(x[i, j] - low) * share
-        out[i, target[i]] -= share
+        out[i, t] -= share
 
 
 @loop
