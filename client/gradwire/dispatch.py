@@ -374,6 +374,16 @@ def check_write(t: Tensor) -> None:
         raise RuntimeError(refusals.VIEW_OF_LEAF_WRITTEN)
 
 
+def check_constant(function: str, **tensors: Tensor | None) -> None:
+    """Raise torch's error where a function has no derivative by an argument that wants one."""
+    for name, t in tensors.items():
+        if t is not None and mode.grad and t.requires_grad:
+            raise RuntimeError(
+                f"The function '{function}' is not differentiable with respect to argument '{name}'. This input cannot "
+                "have requires_grad True."
+            )
+
+
 def _view_written(t: Tensor) -> str:
     return refusals.view_written(t._creation, t._made_by(), t.output_nr)
 
@@ -438,4 +448,4 @@ def check_device(device: Any, session: Session) -> None:
         )
 
 
-__all__ = ["Spec", "call", "caller", "check_device", "finish", "forget", "function_of", "mode", "ops"]
+__all__ = ["Spec", "call", "caller", "check_constant", "check_device", "finish", "forget", "function_of", "mode", "ops"]

@@ -97,7 +97,7 @@ def encode_apply(op: Op, values: Sequence[Any], ids: Sequence[int], location: in
         n -= 1
     for i in range(n):
         v = values[i]
-        if type(v) is tensor:
+        if type(v) is tensor and not params[i].keyword_only:
             parts.append(b"\x12\x09\x09" + v._id.to_bytes(8, "little"))
             continue
         p = params[i]

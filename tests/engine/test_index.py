@@ -104,7 +104,7 @@ CASES = [
     case("index_select", I(2.0), 0, I([0]), ref=lambda a, d, i: a, label="0-d"),
     case("index_add", rand(4, 3), -1, ROWS, rand(4, 3, seed=2), alpha=2.5,
          ref=lambda a, d, i, s, alpha: put(set_keys)(a, (None, i), s * alpha, True)),
-    case("index_add_", rand(4), 0, I(1), I(2.0), ref=lambda a, d, i, s: a + s * np.eye(4)[1]),
+    case("index_add_", rand(4), 0, I(1), np.array([2.0]), ref=lambda a, d, i, s: a + s * np.eye(4)[1]),
     case("index_copy", rand(3, 4), 0, I([2, 0]), rand(2, 4), ref=lambda a, d, i, s: put(set_keys)(a, (i,), s)),
     case("index_fill", rand(3, 4), 1, I([2, 0, -1]), I(7.0), ref=lambda a, d, i, s: put(set_keys)(a, (None, i), s)),
     case("index_fill_", rand(3), 0, I(1), 3.0, ref=lambda a, d, i, s: put(set_keys)(a, (i,), s)),

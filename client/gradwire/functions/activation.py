@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from gradwire.dispatch import ops
+from gradwire.dispatch import mode, ops
 from gradwire.export import export
 from gradwire.tensor import Tensor
 from gradwire_proto.dtypes import DType
@@ -59,6 +59,8 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
 @export("nn.functional.silu")
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """``input * sigmoid(input)``."""
+    if mode.grad and input.is_complex() and input.requires_grad:
+        raise RuntimeError("silu does not support automatic differentiation for outputs with complex dtype.")
     return _apply("silu", input, inplace=inplace)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from gradwire.dispatch import ops
 from gradwire.export import EXPORTS, export
+from gradwire.functions.inplace import written
 from gradwire.return_types import named
 from gradwire.tensor import Tensor
 from gradwire_proto.dtypes import complex128, float64
@@ -83,7 +84,7 @@ def polygamma(self: Tensor, n: int) -> Tensor:
 @export("Tensor.polygamma_")
 def polygamma_(self: Tensor, n: int) -> Tensor:
     """In-place form of polygamma."""
-    return self.copy_(ops.polygamma(n, self))
+    return written(self, lambda x: ops.polygamma(n, x))
 
 
 # torch has these in-place forms as functions, too.

@@ -114,6 +114,8 @@ def reflectors(A: Tensor, tau: Tensor) -> tuple[Tensor, Tensor]:
 def householder_product(A: Tensor, tau: Tensor) -> Tensor:
     """The first columns of the product of Householder reflections."""
     name = "torch.linalg.householder_product"
+    if A.ndim < 2:
+        raise RuntimeError(f"{name}: input must have at least 2 dimensions.")
     m, n = A.shape[-2:]
     if m < n:
         raise RuntimeError(f"{name}: input.shape[-2] must be greater than or equal to input.shape[-1]")
@@ -242,6 +244,20 @@ def linalg_lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True,
     """The X of A @ X = B, where lu_factor made LU and pivots of A."""
     check_matrix("torch.linalg.lu_solve", LU._spec)
     check_pivots(pivots, "linalg.lu_solve: pivots should be a Tensor of scalar type torch.int32")
+    if LU.dtype is not B.dtype:
+        raise RuntimeError(
+            f"linalg.lu_solve: Expected LU and B to have the same dtype, but found LU of type {LU.dtype.legacy} and B "
+            f"of type {B.dtype.legacy} instead"
+        )
+    if B.ndim < 2:
+        raise RuntimeError("linalg.lu_solve: The input tensor B must have at least 2 dimensions.")
+    if not pivots.ndim or pivots.shape[-1] != LU.shape[-1]:
+        raise RuntimeError("linalg.lu_solve: Number of pivots per batch should be same as the dimension of the matrix")
+    if pivots.shape != LU.shape[:-1]:
+        raise RuntimeError(
+            "linalg.lu_solve: Expected LU.shape[:-1] and pivots.shape to be the same, but got pivots with shape "
+            f"{list(pivots.shape)} instead"
+        )
     if B.shape[-2 if left else -1] != LU.shape[-1]:
         raise RuntimeError(
             f"linalg.lu_solve: Incompatible shapes of A and B for the equation {'AX' if left else 'XA'} = B "

@@ -12,6 +12,7 @@ from gradwire.functions.indexing import _expand, nonzero, nonzero_columns
 from gradwire.functions.shape import viewed
 from gradwire.tensor import Tensor
 from gradwire_proto import dtypes, refusals
+from gradwire_proto.catalog.index import check_accumulated
 from gradwire_proto.catalog.meta import broadcast_shapes, wrap_dim
 
 
@@ -89,9 +90,9 @@ def _index_reduce(f: Any, input: Tensor, dim: int, index: Tensor, source: Tensor
                   include_self: bool) -> Tensor:  # fmt: skip
     if reduce not in ("prod", "mean", "amax", "amin"):
         raise RuntimeError(f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}.")
+    check_accumulated("index_reduce_", input._spec, dim, index._spec, source._spec)
     if not source.ndim:
-        return f(input, 0, viewed(index, (index.numel(),) if input.ndim else ()), viewed(source, (1,) * input.ndim),
-                 reduce, include_self=include_self)  # fmt: skip
+        return f(input, 0, viewed(index, ()), source, reduce, include_self=include_self)
     dim = wrap_dim(dim, source.ndim)
     shape = [1] * source.ndim
     shape[dim] = index.numel()

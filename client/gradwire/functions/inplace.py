@@ -52,6 +52,11 @@ def set_data(t: Tensor, data: Tensor) -> None:
         t._session.last_write = t._session.wire.sent
 
 
+def written(t: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
+    """``t``, written over with what ``make`` makes of it, whose derivative may need what was there."""
+    return ops.copy_(t, make(ops.clone(t) if mode.grad and t.requires_grad else t))
+
+
 def _in_place(name: str, doc: str) -> None:
     view: Callable[..., Tensor] = getattr(ops, name)
 

@@ -8,9 +8,10 @@ from typing import Any
 
 from gradwire.autograd.grad_mode import no_grad
 from gradwire.capture import here
-from gradwire.dispatch import ops
+from gradwire.dispatch import check_constant, ops
 from gradwire.export import export
 from gradwire.tensor import Tensor
+from gradwire_proto.dtypes import Category
 
 
 def reduction_of(size_average: bool | None, reduce: bool | None, reduction: str) -> str:
@@ -103,6 +104,7 @@ def binary_cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = 
                          size_average: bool | None = None, reduce: bool | None = None,
                          reduction: str = "mean") -> Tensor:  # fmt: skip
     """Cross-entropy of probabilities of one class against another."""
+    check_constant("binary_cross_entropy", weight=weight)
     return ops.binary_cross_entropy(input, target, weight, reduction_of(size_average, reduce, reduction))
 
 
@@ -112,7 +114,12 @@ def binary_cross_entropy_with_logits(input: Tensor, target: Tensor, weight: Tens
                                      reduction: str = "mean", pos_weight: Tensor | None = None) -> Tensor:  # fmt: skip
     """Cross-entropy of ``sigmoid(input)``, stable."""
     reduction = reduction_of(size_average, reduce, reduction)
+    check_constant("binary_cross_entropy_with_logits", weight=weight, pos_weight=pos_weight)
     return ops.binary_cross_entropy_with_logits(input, target, weight, pos_weight, reduction)
+
+
+def _nll_name(input: Tensor) -> str:
+    return "nll_loss_forward" if input.ndim < 3 else "nll_loss2d_forward"
 
 
 @export("nn.functional.nll_loss")
@@ -121,6 +128,7 @@ def nll_loss(input: Tensor, target: Tensor, weight: Tensor | None = None, size_a
     """Minus the log-probability of each target class, weighted."""
     reduction = reduction_of(size_average, reduce, reduction)
     f = ops.nll_loss if input.ndim < 3 else ops.nll_loss2d
+    check_constant(_nll_name(input), weight=weight)
     return f(input, target, weight, reduction, ignore_index)
 
 
@@ -134,6 +142,7 @@ def cross_entropy(input: Tensor, target: Tensor, weight: Tensor | None = None, s
         return _of_probabilities(input, target, weight, reduction, ignore_index, label_smoothing)
     if label_smoothing:
         return _smoothed(input, target, weight, reduction, ignore_index, label_smoothing)
+    check_constant(_nll_name(input), weight=weight)
     made: Tensor = ops.cross_entropy(input, target, weight, reduction, ignore_index)[0]
     return made
 
@@ -232,6 +241,8 @@ def kl_div(input: Tensor, target: Tensor, size_average: bool | None = None, redu
             "same as 'batchmean' in the next major release.",
             stacklevel=2,
         )
+    if input.dtype.category < Category.FLOAT or target.dtype.category < Category.FLOAT:
+        raise RuntimeError("kl_div: Integral inputs not supported.")
     loss = target.exp() * (target - input) if log_target else ops.xlogy(target, target) - target * input
     if reduction != "batchmean":
         return reduced(loss, reduction)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from gradwire.dispatch import ops
+from gradwire.dispatch import check_constant, ops
 from gradwire.export import export
 from gradwire.functions.loss import check_reduction, reduced, reduction_of
 from gradwire.tensor import Tensor
@@ -15,6 +15,7 @@ from gradwire_proto import dtypes
 def soft_margin_loss(input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None,
                      reduction: str = "mean") -> Tensor:  # fmt: skip
     """``log(1 + exp(-target * input))``."""
+    check_constant("soft_margin_loss", target=target)
     return ops.soft_margin_loss(input, target, reduction_of(size_average, reduce, reduction))
 
 
@@ -116,6 +117,7 @@ def multi_margin_loss(input: Tensor, target: Tensor, p: int = 1, margin: float =
     check_reduction(reduction)
     if p not in (1, 2):
         raise ValueError("only p == 1 and p == 2 supported")
+    check_constant("multi_margin_loss", weight=weight)
     if weight is not None and weight.ndim != 1:
         raise ValueError("weight must be one-dimensional")
     scores = _rows(input)

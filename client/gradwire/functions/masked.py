@@ -63,13 +63,13 @@ def prod(input: Any, dim: Any = None, *, keepdim: bool = False, dtype: DType | N
 @export("masked.cumsum")
 def cumsum(input: Any, dim: int, *, dtype: DType | None = None, mask: Tensor | None = None) -> Tensor:
     """The running sum of what the mask keeps."""
-    return _kept(input, mask, 0, dtype).cumsum(dim)
+    return _kept(input, mask, 0, dtype).cumsum(dim, dtype=dtype or input.dtype)
 
 
 @export("masked.cumprod")
 def cumprod(input: Any, dim: int, *, dtype: DType | None = None, mask: Tensor | None = None) -> Tensor:
     """The running product of what the mask keeps."""
-    return _kept(input, mask, 1, dtype).cumprod(dim)
+    return _kept(input, mask, 1, dtype).cumprod(dim, dtype=dtype or input.dtype)
 
 
 @export("masked.amax")
@@ -90,14 +90,14 @@ def amin(input: Any, dim: Any = None, *, keepdim: bool = False, dtype: DType | N
 def argmax(input: Any, dim: int | None = None, *, keepdim: bool = False, dtype: DType | None = None,
            mask: Tensor | None = None) -> Tensor:  # fmt: skip
     """Where the largest of what the mask keeps is."""
-    return _kept(input, mask, -INF, dtype).argmax(dim=dim, keepdim=keepdim)
+    return ops.to_dtype(_kept(input, mask, -INF, dtype).argmax(dim=dim, keepdim=keepdim), dtype or input.dtype)
 
 
 @export("masked.argmin")
 def argmin(input: Any, dim: int | None = None, *, keepdim: bool = False, dtype: DType | None = None,
            mask: Tensor | None = None) -> Tensor:  # fmt: skip
     """Where the smallest of what the mask keeps is."""
-    return _kept(input, mask, INF, dtype).argmin(dim=dim, keepdim=keepdim)
+    return ops.to_dtype(_kept(input, mask, INF, dtype).argmin(dim=dim, keepdim=keepdim), dtype or input.dtype)
 
 
 @export("masked.mean")
@@ -125,7 +125,8 @@ def median(input: Any, dim: int = -1, *, keepdim: bool = False, dtype: DType | N
 def logsumexp(input: Any, dim: Any = None, *, keepdim: bool = False, dtype: DType | None = None,
               mask: Tensor | None = None) -> Tensor:  # fmt: skip
     """The log of the sum of exponentials of what the mask keeps."""
-    return _kept(input, mask, -INF, dtype).logsumexp(_dims(dim, input), keepdim=keepdim)
+    made = _kept(input, mask, -INF, dtype).logsumexp(_dims(dim, input), keepdim=keepdim)
+    return ops.to_dtype(made, dtype or input.dtype)
 
 
 @export("masked.logaddexp")

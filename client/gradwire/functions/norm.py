@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gradwire.dispatch import ops
+from gradwire.dispatch import check_constant, ops
 from gradwire.export import export
+from gradwire.out import stored
 from gradwire.tensor import Tensor
 
 
@@ -36,6 +37,7 @@ def torch_batch_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None, 
     """Normalization of each channel: with the batch's mean and variance in training, else with the running ones."""
     if not input.numel():
         return input.clone()
+    check_constant("native_batch_norm", running_mean=running_mean, running_var=running_var)
     if training:
         return _trained(input, running_mean, running_var, weight, bias, momentum, eps)[0]
     for name, running in (("running_mean", running_mean), ("running_var", running_var)):
@@ -53,6 +55,7 @@ def native_batch_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None,
         output = torch_batch_norm(input, weight, bias, running_mean, running_var, False, momentum, eps)
         nothing = ops.full((0,), 0, dtype=output.dtype)
         return output, nothing, nothing
+    check_constant("native_batch_norm", running_mean=running_mean, running_var=running_var)
     output, mean, var = _trained(input, running_mean, running_var, weight, bias, momentum, eps)
     return output, mean.detach(), (var.detach() + eps).rsqrt()
 
@@ -76,6 +79,7 @@ def torch_instance_norm(input: Tensor, weight: Tensor | None, bias: Tensor | Non
                         running_var: Tensor | None, use_input_stats: bool, momentum: float, eps: float,
                         cudnn_enabled: bool = True) -> Tensor:  # fmt: skip
     """Normalization of each channel of each instance."""
+    check_constant("native_batch_norm", running_mean=running_mean, running_var=running_var)
     if not use_input_stats:
         if running_mean is None or running_var is None:
             raise RuntimeError("Expected running_mean and running_var to be defined when use_input_stats is false")
@@ -158,7 +162,8 @@ def native_group_norm(input: Tensor, weight: Tensor | None, bias: Tensor | None,
                       eps: float) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """``group_norm`` with the mean and the inverse deviation that it used."""
     output = ops.group_norm(input, group, weight, bias, eps)[0]
-    each = input.reshape(N, group, -1)  # unlike in native_layer_norm, torch differentiates mean and deviation
+    # Unlike in native_layer_norm, torch differentiates mean and deviation.
+    each = input.reshape(N, group, C * HxW // group)
     return output, each.mean(-1), (each.var(-1, correction=0) + eps).rsqrt()
 
 
@@ -182,4 +187,4 @@ def local_response_norm(input: Tensor, size: int, alpha: float = 1e-4, beta: flo
 def normalize(input: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12, out: Tensor | None = None) -> Tensor:
     """Division by the norm along a dim, which counts as ``eps`` where smaller."""
     made: Tensor = input / input.norm(p, dim, keepdim=True).clamp_min(eps)
-    return made if out is None else out.copy_(made)
+    return made if out is None else stored("div", made, out, (input,), True)

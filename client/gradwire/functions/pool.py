@@ -18,10 +18,10 @@ def _listed(values: Ints | None) -> tuple[int, ...]:
     return () if values is None else (values,) if isinstance(values, int) else tuple(values)
 
 
-def _named(f: Callable[..., Any], name: str, doc: str, *names: str) -> Callable[..., Any]:
+def _named(f: Callable[..., Any], name: str, doc: str, *names: str, out: bool = False) -> Callable[..., Any]:
     f.__name__ = f.__qualname__ = name
     f.__doc__ = doc
-    return export(f"nn.functional.{name}", *names)(f)
+    return export(f"nn.functional.{name}", *names, out=out)(f)
 
 
 def _max_pool(n: int) -> Callable[..., Any]:
@@ -31,6 +31,11 @@ def _max_pool(n: int) -> Callable[..., Any]:
              ceil_mode: bool = False, return_indices: bool = False) -> Tensor | Pair:  # fmt: skip
         if n == 1 and return_indices:  # torch takes another way there, with other words
             check_padding(_listed(kernel_size), _listed(padding), _listed(dilation))
+            if not input.is_floating_point() and input.ndim in (2, 3):  # and has kernels for integers there
+                sizes = ((1, *_listed(kernel_size)), tuple((1, *_listed(stride)) if _listed(stride) else ()),
+                         (0, *_listed(padding)), (1, *_listed(dilation)))  # fmt: skip
+                made = ops.max_pool2d_with_indices(ops.unsqueeze(input, -2), *sizes, ceil_mode)
+                return tuple(ops.squeeze(t, -2) for t in made)  # type: ignore[return-value]
         values, indices = op(input, _listed(kernel_size), _listed(stride), _listed(padding), _listed(dilation),
                              ceil_mode)  # fmt: skip
         return (values, indices) if return_indices else values
@@ -58,7 +63,7 @@ def _avg_pool(n: int) -> Callable[..., Tensor]:
         return pool(input, kernel_size, stride, padding, ceil_mode, count_include_pad)
 
     doc = f"The mean of each window over {n} dimension{'s' if n > 1 else ''}."
-    return _named(line, "avg_pool1d", doc, "avg_pool1d") if n == 1 else _named(pool, f"avg_pool{n}d", doc)
+    return _named(line, "avg_pool1d", doc, "avg_pool1d") if n == 1 else _named(pool, f"avg_pool{n}d", doc, out=True)
 
 
 def _adaptive(n: int) -> tuple[Callable[..., Any], Callable[..., Any]]:

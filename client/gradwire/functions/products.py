@@ -11,6 +11,7 @@ from gradwire.export import export
 from gradwire.functions.shape import viewed
 from gradwire.out import stored
 from gradwire.tensor import Tensor
+from gradwire_proto.catalog.products import C_NAMES
 
 
 @export("matmul", "linalg.matmul", "Tensor.matmul")
@@ -53,6 +54,11 @@ def inner(input: Tensor, other: Tensor) -> Tensor:
 @export("linalg.vecdot", out=True)
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     """Dot products along a dim, the first conjugated."""
+    if x.dtype is not y.dtype:
+        raise RuntimeError(
+            f"linalg.vecdot: Expected x and y to have the same dtype, but found x of type {x.dtype.legacy} and y of "
+            f"type {y.dtype.legacy} instead"
+        )
     return ops.sum(ops.mul(ops.conj_physical(x) if x.is_complex() else x, y), dim)
 
 
@@ -79,7 +85,8 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
                 f"contracted dimensions need to match, but first has size {a.shape[i]} in dim {i} and second has size "
                 f"{b.shape[j]} in dim {j}"
             )
-        a, b = (ops.sum(x, d, True) if y.shape[e] == 1 else x for x, d, y, e in ((a, i, b, j), (b, j, a, i)))
+        a, b = (ops.sum(x, d, True, dtype=x.dtype) if y.shape[e] == 1 else x
+                for x, d, y, e in ((a, i, b, j), (b, j, a, i)))  # fmt: skip
     over_a, over_b = [d % a.ndim for d in over_a], [d % b.ndim for d in over_b]
     free_a = [d for d in range(a.ndim) if d not in over_a]
     free_b = [d for d in range(b.ndim) if d not in over_b]
@@ -118,6 +125,11 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
 @export("nn.functional.bilinear", "bilinear")
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """input1 @ weight @ input2 for each matrix of weight, plus bias."""
+    if not input1.dtype is input2.dtype is weight.dtype:
+        kinds = (C_NAMES[x.dtype] for x in (input1, input2, weight))
+        raise RuntimeError(
+            "All tensors must have the same dtype, got input1: {}, input2: {}, weight: {}".format(*kinds)
+        )
     for d, (i, j) in enumerate(zip(input1.shape[:-1], input2.shape[:-1], strict=False)):
         if i != j:
             raise RuntimeError(f"bilinear(): input batch dimensions do not match at dim {d}: got {i} and {j}")
@@ -134,7 +146,7 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     rows = math.prod(input1.shape[:-1])
     out, n, m = weight.shape
     spread = ops.matmul(viewed(input1, (rows, n)), weight)  # (out, rows, m)
-    made = ops.sum(ops.mul(spread, viewed(input2, (rows, m))), -1)
+    made = ops.sum(ops.mul(spread, viewed(input2, (rows, m))), -1, dtype=weight.dtype)
     made = viewed(ops.transpose(made, 0, 1), (*input1.shape[:-1], out))
     return made if bias is None else ops.add(made, bias)
 

@@ -8,6 +8,7 @@ from typing import Any
 from gradwire import return_types
 from gradwire.dispatch import ops
 from gradwire.export import EXPORTS, export
+from gradwire.functions.inplace import written
 from gradwire.tensor import Tensor
 from gradwire_proto.catalog.meta import wrap_dims
 from gradwire_proto.dtypes import Category, DType
@@ -139,4 +140,4 @@ def renorm(input: Tensor, p: Any, dim: int, maxnorm: Any) -> Tensor:
 @export("Tensor.renorm_")
 def renorm_(self: Tensor, p: Any, dim: int, maxnorm: Any) -> Tensor:
     """In-place form of renorm."""
-    return ops.copy_(self, renorm(self, p, dim, maxnorm))
+    return written(self, lambda x: renorm(x, p, dim, maxnorm))

@@ -200,11 +200,11 @@ def h(self: Tensor) -> Tensor:
 @export("property:Tensor.mH")
 def m_h(self: Tensor) -> Tensor:
     """The conjugate transpose of each matrix."""
-    if self.ndim < 2:
+    if self.ndim == 1:
         raise RuntimeError(
             f"tensor.mH is only supported on matrices or batches of matrices. Got {self.ndim}-D tensor."
         )
-    return adjoint(self)
+    return adjoint(self) if self.ndim else conjugate(self)
 
 
 @export("adjoint", "Tensor.adjoint")

@@ -21,11 +21,18 @@ def twice(x: Any) -> Any:
     return x + x
 
 
-def unknown(text: str) -> Callable[[Any], Any]:
-    """The formula of a derivative that nobody knows: torch's refusal."""
+def unknown(name: str, listed: bool = True) -> Callable[[Any], Any]:
+    """The formula of a derivative that nobody knows: torch's refusal.
 
-    def formula(g: Any) -> Any:
-        raise NotImplementedError(text)
+    Args:
+        name: torch's, of the op, or of the op and the argument.
+        listed: whether torch's table of derivatives says so; False where the op is not in it.
+    """
+
+    def formula(given: Any) -> Any:
+        if listed:
+            raise NotImplementedError(f"the derivative for '{name}' is not implemented.")
+        raise RuntimeError(f"derivative for aten::{name} is not implemented")
 
     return formula
 
@@ -42,8 +49,7 @@ vjp("neg", input=lambda g: -g)
 vjp("positive", input=lambda g: g)
 vjp("reciprocal", input=lambda g, result: -g * conj(result * result))
 vjp("square", input=lambda g, input: twice(g * conj(input)))
-vjp("floor_divide", input=unknown("derivative for aten::floor_divide is not implemented"),
-                    other=unknown("derivative for aten::floor_divide is not implemented"))
+vjp("floor_divide", input=unknown("floor_divide", listed=False), other=unknown("floor_divide", listed=False))
 vjp("remainder", input=lambda g: g, other=lambda g, input, other: -g * F.div(input, other, rounding_mode="floor"))
 vjp("fmod", input=lambda g: g, other=lambda g, input, other: -g * F.div(input, other, rounding_mode="trunc"))
 vjp("addcmul", input=lambda g: g,

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from gradwire_engine import functional as F
+from gradwire_engine.derivatives.arithmetic import unknown
 from gradwire_engine.derivatives.products import column, mt
 from gradwire_engine.registry import vjp
 
@@ -13,7 +14,7 @@ from gradwire_engine.registry import vjp
 def towards(g: Any, x1: Any, x2: Any, distance: Any, p: float) -> Any:
     """The gradient of x1."""
     if p == 0:
-        return None
+        return F.zeros_like(x1)
     if p == 2:
         # sum of weight * (x1 - x2), with no tensor of all differences
         weight = F.where(distance == 0, 0, g / F.where(distance == 0, 1, distance))
@@ -36,3 +37,5 @@ vjp(
     x2=lambda g, x1, x2, result, p: towards(mt(g), x2, x1, mt(result), p),
 )
 vjp("pdist", input=lambda g, input, p, result: F.pdist_backward(g, input, p, result))
+vjp("pdist_backward", grad=unknown("_pdist_backward"), input=unknown("_pdist_backward"),
+                      pdist=unknown("_pdist_backward"))

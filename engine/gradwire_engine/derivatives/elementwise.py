@@ -129,8 +129,7 @@ vjp("logaddexp2", input=lambda g, input, other: g / (1 + F.exp2(other - input)),
 vjp("copysign", input=lambda g, input, result: F.where(input == 0, 0, g * F.sgn(input) * F.sgn(result)),
                 other=lambda g: F.zeros_like(g))
 vjp("nextafter", input=lambda g, input, other: F.where(input == other, 0, g), other=lambda g: F.zeros_like(g))
-vjp("heaviside", input=unknown("derivative for aten::heaviside is not implemented"),
-                 values=unknown("derivative for aten::heaviside is not implemented"))
+vjp("heaviside", input=unknown("heaviside", listed=False), values=unknown("heaviside", listed=False))
 vjp("ldexp", input=lambda g, other: g * conj(2.0**other), other=lambda g, result: g * conj(result * math.log(2)))
 
 # Complex numbers and their parts.

@@ -6,10 +6,10 @@ matrices, as in torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from gradwire_engine import functional as F
+from gradwire_engine.derivatives.arithmetic import unknown
 from gradwire_engine.derivatives.products import column, mh, mt
 from gradwire_engine.functional import conj_real as conj
 from gradwire_engine.functional import is_complex
@@ -286,18 +286,9 @@ def lu_input(given: Any, LU: Any, LU_spec: Any, pivots: Any) -> Any:
     return F.linalg_permutation(pivots, m, LU_spec.dtype) @ made
 
 
-def missing(name: str) -> Callable[..., Any]:
-    """In place of a derivative that torch hasn't either: refuses when it is asked for."""
-
-    def formula(given: Any) -> Any:
-        raise NotImplementedError(f"derivative for aten::{name} is not implemented")
-
-    return formula
-
-
-vjp("linalg_ldl_factor_ex", A=missing("linalg_ldl_factor_ex"))
-vjp("linalg_ldl_solve", LD=missing("linalg_ldl_solve"), B=missing("linalg_ldl_solve"))
-vjp("linalg_geqrf", input=missing("geqrf"))
+vjp("linalg_ldl_factor_ex", A=unknown("linalg_ldl_factor_ex", listed=False))
+vjp("linalg_ldl_solve", LD=unknown("linalg_ldl_solve", listed=False), B=unknown("linalg_ldl_solve", listed=False))
+vjp("linalg_geqrf", input=unknown("geqrf"))
 vjp("linalg_cholesky_ex", A=cholesky_input)
 vjp("linalg_qr", A=qr_input)
 vjp("linalg_eigh", A=eigh_input)

@@ -34,11 +34,18 @@ def times(g: Any, alpha: Any) -> Any:
 
 
 vjp("mm", input=lambda g, mat2: F.mm(g, mh(mat2)), mat2=lambda g, input: F.mm(mh(input), g))
+
+
+def over(g: Any, vec: Any) -> Any:
+    """The product of matrix and vector, of whatever types."""
+    return F.mv(g, vec) if g.dtype == vec.dtype else F.sum(g * vec, -1)
+
+
 vjp("mv", input=lambda g, vec: F.outer(g, conj(vec)), vec=lambda g, input: F.mv(mh(input), g))
 vjp("bmm", input=lambda g, mat2: F.bmm(g, mh(mat2)), mat2=lambda g, input: F.bmm(mh(input), g))
 vjp("dot", input=lambda g, tensor: g * conj(tensor), tensor=lambda g, input: g * conj(input))
 vjp("vdot", input=lambda g, other: conj(g) * other, other=lambda g, input: g * input)
-vjp("outer", input=lambda g, vec2: F.mv(g, conj(vec2)), vec2=lambda g, input: F.mv(mt(g), conj(input)))
+vjp("outer", input=lambda g, vec2: over(g, conj(vec2)), vec2=lambda g, input: over(mt(g), conj(input)))
 
 
 def matmul_input(g: Any, input_spec: Any, other: Any) -> Any:

@@ -16,7 +16,7 @@ ROOT_PI, ROOT_2PI = math.sqrt(math.pi), math.sqrt(2 * math.pi)
 vjp("lgamma", input=lambda g, input: g * F.digamma(input))
 vjp("digamma", input=lambda g, input: g * F.polygamma(1, input))
 vjp("polygamma", input=lambda g, n, input: g * F.polygamma(n + 1, input))
-vjp("special_zeta", input=unknown("the derivative for 'zeta' is not implemented."),
+vjp("special_zeta", input=unknown("zeta"),
                     other=lambda g, input, other: -g * input * F.special_zeta(input + 1.0, other))
 
 
@@ -32,9 +32,9 @@ def gamma_density(input: Any, other: Any) -> Any:
 
 
 vjp("mvlgamma", input=mvlgamma)
-vjp("igamma", input=unknown("the derivative for 'igamma: input' is not implemented."),
+vjp("igamma", input=unknown("igamma: input"),
               other=lambda g, input, other: g * gamma_density(input, other))
-vjp("igammac", input=unknown("the derivative for 'igammac: input' is not implemented."),
+vjp("igammac", input=unknown("igammac: input"),
                other=lambda g, input, other: -g * gamma_density(input, other))
 
 # Error functions and the normal distribution.

@@ -35,8 +35,7 @@ def new_full(xp: Any, input: Any, size: tuple[int, ...], fill_value: Any, dtype:
 def arange(xp: Any, start: Any, end: Any, step: Any, dtype: Any, spec: Any) -> Any:
     n = spec.numel
     if dtype.category is Category.INT:
-        start, step = int(start), int(step)
-        return xp.arange(start, start + n * step, step, NUMPY_DTYPE[dtype])
+        return (xp.arange(n) * int(step) + int(start)).astype(NUMPY_DTYPE[dtype])
     out = xp.arange(n, dtype="float64")
     out *= step
     out += start

@@ -45,6 +45,8 @@ def linear(xp: Any, input: Any, weight: Any, bias: Any, out: Any = None) -> Any:
 
 def _plus(xp: Any, product: Any, input: Any, beta: Any, alpha: Any, out: Any) -> Any:
     """``beta * input + alpha * product``; ``out`` may be ``input``, and beta 0 hides what input holds, even nan."""
+    if product.dtype.kind in "iu":
+        beta, alpha = int(beta), int(alpha)
     if alpha != 1:
         product = product * alpha
     if beta == 0:

@@ -28,6 +28,13 @@ def floats(label: str) -> Meta:
 
 
 @elementwise
+def _silu(op: Op, input: Spec) -> Inferred:
+    if input.dtype.category < Category.FLOAT:
+        need_float("silu_cpu", input.dtype)
+    return Inferred((spec(input.shape, input.dtype),), input.dtype)
+
+
+@elementwise
 def _relu(op: Op, input: Spec) -> Inferred:
     if input.dtype is bool_:
         raise RuntimeError("Boolean inputs not supported for relu")
@@ -98,7 +105,7 @@ op("gelu(Tensor input, *, str approximate='none') -> Tensor", meta=_gelu, inplac
    alias=("nn.functional.gelu",), doc="input times the normal distribution function of input.")
 op("gelu_backward(Tensor grad, Tensor input, Tensor output, *, str approximate='none') -> Tensor", meta=of_two,
    public=False, method=False, doc="Gradient of gelu, whose output tells most of it.")
-op("silu(Tensor input) -> Tensor", meta=floats("silu_cpu"), inplace=True, public=False, method=False,
+op("silu(Tensor input) -> Tensor", meta=_silu, inplace=True, public=False, method=False,
    doc="input * sigmoid(input).")
 op("mish(Tensor input) -> Tensor", meta=floats("mish_cpu"), inplace=True, public=False, method=False,
    doc="input * tanh(softplus(input)).")

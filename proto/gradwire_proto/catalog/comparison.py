@@ -1,4 +1,4 @@
-"""Comparisons, logic and bits. None of them has a derivative."""
+"""Comparisons, logic and bits. None of them has a derivative, but what a comparison is written over has."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ BOOL, FLOAT, COMPLEX = Category.BOOL, Category.FLOAT, Category.COMPLEX
 for _name, _alias, _sign in (("eq", (), "=="), ("ne", ("not_equal",), "!="), ("lt", ("less",), "<"),
                              ("le", ("less_equal",), "<="), ("gt", ("greater",), ">"),
                              ("ge", ("greater_equal",), ">=")):  # fmt: skip
-    op(f"{_name}(Tensor input, Tensor|Scalar other) -> Tensor", differentiable=False, inplace=True, alias=_alias,
-       meta=pointwise(bool_, reject=() if _name in ("eq", "ne") else [COMPLEX]),
+    op(f"{_name}(Tensor input, Tensor|Scalar other) -> Tensor", differentiable=False, inplace=True, cuts=True,
+       alias=_alias, meta=pointwise(bool_, reject=() if _name in ("eq", "ne") else [COMPLEX]),
        doc=f"input {_sign} other, element by element.")
 
 for _name, _doc in (("isnan", "Whether not a number."), ("isinf", "Whether infinite."),

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from gradwire_proto.catalog.declare import Op, op
-from gradwire_proto.dtypes import Category, DType, bool_
+from gradwire_proto.dtypes import Category, DType, bool_, int32, int64
 from gradwire_proto.spec import Spec, spec
 
 Number = bool | int | float | complex
@@ -57,7 +57,7 @@ def _arange(op: Op, start: float, end: float, step: float, dtype: DType) -> Spec
         raise RuntimeError(f"unsupported range: {start} -> {end}")
     if (step > 0 and start > end) or (step < 0 and start < end):
         raise RuntimeError("upper bound and lower bound inconsistent with step sign")
-    if dtype.category is Category.INT:
+    if dtype is int64:  # in the other integer types, torch counts first and cuts the fractions off then
         start, end, step = int(start), int(end), int(step)
         if step == 0:
             raise ValueError("step must be nonzero")
@@ -90,6 +90,8 @@ def triangle_size(rows: int, columns: int, offset: int) -> int:
 
 
 def _triangle_indices(op: Op, row: int, col: int, offset: int, dtype: DType) -> Spec:
+    if dtype not in (int32, int64):
+        raise NotImplementedError(f"\"{op.name}\" not implemented for '{dtype.legacy}'")
     for name, size in (("row", row), ("col", col)):
         if size < 0:
             raise RuntimeError(f"{name} must be non-negative, got{size}")

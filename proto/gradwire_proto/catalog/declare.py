@@ -207,7 +207,8 @@ class Op:
             where = f" (position {i + 1})" if positional else ""
             got = type(v).__name__
             return TypeError(f"{self.name}(): argument '{p.name}'{where} must be {p.type_name}, not {got}")
-        wrong = ((k, x) for k, x in enumerate(v) if not (x is None and p.optional) and not _one(p.kind, x, tensor)[0])
+        wrong = ((k, x) for k, x in enumerate(v) if not (x is None and p.optional) and not _one(p.kind, x, tensor)[0]
+                 and not (k and isinstance(x, bool)))  # fmt: skip
         at, got = next((k, type(x).__name__) for k, x in wrong)
         if p.kind == "Tensor":
             return TypeError(f"expected Tensor as element {at} in argument {i}, but got {got}")
@@ -219,7 +220,9 @@ class Op:
     def _fold_varargs(self, values: list[Any], last: int) -> list[Any] | None:
         """``view(2, 3)`` as ``view((2, 3))``, where the last positional argument is a list of ints."""
         for i, p in enumerate(self.params[:last]):
-            if p.is_list and p.kind == "int" and len(values) > i and all(is_index(v) for v in values[i:]):
+            if p.is_list and p.kind == "int" and len(values) > i and is_index(values[i]) and all(
+                is_index(v) or isinstance(v, bool) for v in values[i:]
+            ):
                 return [*values[:i], tuple(values[i:])]
         return None
 
@@ -311,9 +314,9 @@ def convert(p: Param, v: Any, tensor: type) -> tuple[bool, Any]:
             out.append(None)
             continue
         ok, one = _one(p.kind, item, tensor)
-        if not ok:
+        if not ok and not (out and p.kind == "int" and isinstance(item, bool)):  # torch looks at the first alone
             return False, v
-        out.append(one)
+        out.append(one if ok else int(item))
     return True, tuple(out)
 
 
@@ -404,6 +407,7 @@ def op(
     random: bool = False,
     method: bool = True,
     public: bool = True,
+    cuts: bool = False,
 ) -> Op:
     """Declare an op, and with ``inplace`` its in-place form ``name_``, which writes to the first argument.
 
@@ -416,6 +420,8 @@ def op(
         alias: torch's other names, e.g. ``("absolute", "special.expit")``.
         random: draws from the session's generator.
         method, public: False where torch has no such method or no such public name.
+        cuts: whether its in-place form is recorded although the op is not differentiable: what was there is gone, and
+            gets a gradient of zero.
     """
     name, params, results = parse(signature)
     if name in CATALOG:
@@ -431,7 +437,7 @@ def op(
         text = re.sub(r"-> .*", "-> Tensor(a!)", text)
         _, in_params, in_results = parse(text)
         CATALOG[f"{name}_"] = Op(f"{name}_", text, in_params, in_results, _inplace_meta(declared),
-                                 f"In-place form of {name}.", differentiable, node, (), declared, random,
+                                 f"In-place form of {name}.", differentiable or cuts, node, (), declared, random,
                                  method, public)  # fmt: skip
         for a in alias:
             if "." not in a:
@@ -441,7 +447,12 @@ def op(
 
 def _inplace_meta(base: Op) -> Meta:
     def meta(_: Op, target: Spec, *rest: Any) -> Inferred:
-        made = base.infer((target, *rest))
+        try:
+            made = base.infer((target, *rest))
+        except NotImplementedError as e:  # that there is no such kernel shows after shapes and types
+            if hasattr(e, "would_be"):
+                check_written(target, e.would_be)
+            raise
         check_written(target, made.results[0], base.name == "fill")
         return Inferred((target,), made.compute)
 

@@ -159,27 +159,32 @@ def _check_source(name: str, input: Spec, dim: int, n: int, source: Spec, error:
         raise error(text.format(n=n, size=size, dim=dim))
 
 
-def _index_add(op: Op, input: Spec, dim: int, index: Spec, source: Spec, alpha: Any) -> Spec:
+def check_accumulated(name: str, input: Spec, dim: int, index: Spec, source: Spec) -> None:
+    """Raise torch's error where a source can't be put together with the parts of a tensor at some indices."""
     dim = wrap_dim(dim, input.ndim)
     if index.ndim > 1:
         raise IndexError(
-            f"index_add_(): Index is supposed to be a vector, but got dim: {index.ndim} with type: "
+            f"{name}(): Index is supposed to be a vector, but got dim: {index.ndim} with type: "
             f"{index.dtype.legacy} and size: {list(index.shape)}"
         )
-    n = _vector("index_add_", index, expected=f"Expected dtype int32/int64 for index but got: {index.dtype.legacy}")
+    n = _vector(name, index, expected=f"Expected dtype int32/int64 for index but got: {index.dtype.legacy}")
     if input.dtype is not source.dtype:
         raise RuntimeError(
-            f"index_add_(): self ({input.dtype.legacy}) and source ({source.dtype.legacy}) "
+            f"{name}(): self ({input.dtype.legacy}) and source ({source.dtype.legacy}) "
             "must have the same scalar type"
         )
-    _check_source("index_add_", input, dim, n, source, RuntimeError,
-                  "index_add_(): Number of indices ({n}) should be equal to source.size(dim): ({size}), "
+    _check_source(name, input, dim, n, source, RuntimeError,
+                  name + "(): Number of indices ({n}) should be equal to source.size(dim): ({size}), "
                   "for dim: {dim}")  # fmt: skip
-    if _without(input.shape, dim) != _without(source.shape, dim):
+    if input.ndim != source.ndim or _without(input.shape, dim) != _without(source.shape, dim):
         raise RuntimeError(
             "source tensor shape must match self tensor shape, excluding the specified dimension. Got self.shape = "
             f"{list(input.shape)} source.shape = {list(source.shape)}"
         )
+
+
+def _index_add(op: Op, input: Spec, dim: int, index: Spec, source: Spec, alpha: Any) -> Spec:
+    check_accumulated("index_add_", input, dim, index, source)
     return spec(input.shape, input.dtype)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from gradwire_proto.catalog.declare import Op, op
 from gradwire_proto.catalog.meta import broadcast_shapes, common_dtype
-from gradwire_proto.dtypes import Category, DType, int32, int64
+from gradwire_proto.dtypes import Category, DType, bool_, int32, int64
 from gradwire_proto.spec import Spec, spec
 
 
@@ -214,6 +214,8 @@ def _pinv(op: Op, a: Spec, atol: object, rtol: object, hermitian: bool) -> Spec:
 def _trace(op: Op, a: Spec) -> Spec:
     if a.ndim != 2:
         raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {a.ndim}")
+    if a.dtype is bool_:
+        raise NotImplementedError("\"trace\" not implemented for 'Bool'")
     return spec((), int64 if a.dtype.category <= Category.INT else a.dtype)
 
 

@@ -93,7 +93,9 @@ def pointwise(
         if compute.category in reject:
             refusals = reject if isinstance(reject, Mapping) else unmade(f"{op.name}_cpu", *reject)
             refusal = refusals[compute.category]
-            raise refusal.error(refusal.text.format(compute.legacy))
+            error = refusal.error(refusal.text.format(compute.legacy))
+            setattr(error, "would_be", spec(shape, compute))  # for the in-place form, which says other things first
+            raise error
         if floats:
             compute = to_float(compute)
         out = compute if result is None else compute.to_real() if isinstance(result, str) else result

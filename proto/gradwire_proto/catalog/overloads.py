@@ -40,6 +40,7 @@ OVERLOADS: dict[str, Callable[..., int]] = {
     "clamp_max": _second(1),
     "fmod": _second(1),
     "remainder": _second(1),
+    **dict.fromkeys(("eq", "ne", "lt", "le", "gt", "ge"), _second(1)),
     "div": lambda input, other, rounding_mode: 0 if rounding_mode is None else 2,
     "xlogy": _partner,
     "special_xlog1py": _partner,

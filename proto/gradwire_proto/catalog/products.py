@@ -153,12 +153,6 @@ def check_expands(have: Spec, want: tuple[int, ...]) -> None:
             )
 
 
-def _scales(d: DType, beta: object, alpha: object) -> None:
-    for name, v in (("beta", beta), ("alpha", alpha)):
-        if d.category <= Category.INT and isinstance(v, (float, complex)):
-            raise RuntimeError(f"For integral input tensors, argument {name} must not be a floating point number.")
-
-
 def _addmm(op: Op, input: Spec, mat1: Spec, mat2: Spec, beta: object, alpha: object) -> Spec:
     for name, m in (("mat1", mat1), ("mat2", mat2)):
         if m.ndim != 2:
@@ -171,7 +165,6 @@ def _addmm(op: Op, input: Spec, mat1: Spec, mat2: Spec, beta: object, alpha: obj
     d = _same_dtype(mat1, mat2, f"mat1 and mat2 must have the same dtype, but got {mat1.dtype.legacy} and "
                                 f"{mat2.dtype.legacy}")  # fmt: skip
     _no_bool(d, "addmm_impl_cpu_")
-    _scales(d, beta, alpha)
     return spec(shape, d)
 
 
@@ -179,9 +172,7 @@ def _addmv(op: Op, input: Spec, mat: Spec, vec: Spec, beta: object, alpha: objec
     if mat.ndim != 2 or vec.ndim != 1 or input.ndim > 1:
         raise RuntimeError(f"vector + matrix @ vector expected, got {input.ndim}, {mat.ndim}, {vec.ndim}")
     _check_mv(input.numel, mat.shape, vec.shape[0])
-    d = _mv_dtype(input, mat, vec)
-    _scales(d, beta, alpha)
-    return spec(mat.shape[:1], d)
+    return spec(mat.shape[:1], _mv_dtype(input, mat, vec))
 
 
 def _vectors(name: str, *vectors: tuple[str, Spec]) -> None:
@@ -195,7 +186,9 @@ def _addr(op: Op, input: Spec, vec1: Spec, vec2: Spec, beta: object, alpha: obje
     shape = (vec1.shape[0], vec2.shape[0])
     check_expands(input, shape)
     d = common_dtype((input, vec1, vec2))
-    _scales(d, beta, alpha)
+    for name, v in (("beta", beta), ("alpha", alpha)):  # the others round, instead
+        if d.category <= Category.INT and isinstance(v, (float, complex)):
+            raise RuntimeError(f"For integral input tensors, argument {name} must not be a floating point number.")
     return spec(shape, d)
 
 
@@ -213,7 +206,6 @@ def _batches(input: Spec, batch1: Spec, batch2: Spec, shape: tuple[int, ...], be
     _same_dtype(input, batch1, f"Input dtypes must be the same, got: input {C_NAMES[input.dtype]}, batch1: "
                                f"{C_NAMES[batch1.dtype]}, batch2: {C_NAMES[batch2.dtype]}")  # fmt: skip
     d = _bmm_dtype(batch1, batch2)
-    _scales(d, beta, alpha)
     return spec(shape, d)
 
 
@@ -257,7 +249,10 @@ def _cross(op: Op, input: Spec, other: Spec, dim: int) -> Spec:
     n, m = (x.shape[wrap_dim(dim, x.ndim)] for x in (input, other))
     if (n, m) != (3, 3):
         raise RuntimeError(f"linalg.cross: inputs dimension {dim} must have length 3. Got {n} and {m}")
-    return spec(broadcast_shapes(input.shape, other.shape), common_dtype((input, other)))
+    shape = broadcast_shapes(input.shape, other.shape)
+    _no_bool(input.dtype, "cross")
+    return spec(shape, _same_dtype(input, other, f"expected scalar type {input.dtype.legacy} but found "
+                                                 f"{other.dtype.legacy}"))  # fmt: skip
 
 
 op("mm(Tensor input, Tensor mat2) -> Tensor", meta=_mm, doc="Product of two matrices.")
