@@ -220,3 +220,13 @@ def test_mode_and_parameters_of_a_captured_network_are_watched():
     assert [f(x).tolist() for _ in range(3)] == [[[1.0, 1.0]]] * 3
     net[0][0][0].weight = nn.Parameter(torch.eye(2) * 2)
     assert f(x).tolist() == [[2.0, 2.0]]
+
+
+def test_state_dict_hooks_that_return():
+    net = nn.Linear(2, 2)
+    handle = net.register_state_dict_post_hook(lambda *args: {})
+    with pytest.raises(RuntimeError, match="state_dict post-hook must return None"):
+        net.state_dict()
+    handle.remove()
+    net._register_state_dict_hook(lambda module, state, prefix, metadata: {"other": state[prefix + "bias"]})
+    assert list(net.state_dict()) == ["other"]

@@ -83,3 +83,13 @@ def test_vectors():
     assert v.shape == (3,)
     assert (net.weight.tolist(), net.bias.tolist()) == ([[0.0, 1.0]], [2.0])
     assert net.weight.requires_grad
+
+
+def test_gradients_by_names_of_norms_and_old_names():
+    p = nn.Parameter(torch.zeros(2))
+    p.grad = torch.tensor([3.0, -4.0])
+    assert nn.utils.clip_grad_norm_([p], 2.0, norm_type="inf").item() == 4
+    with pytest.warns(FutureWarning, match="now deprecated in favor of `torch.nn.utils.clip_grad_norm_`"):
+        nn.utils.clip_grad_norm([p], 1.0)
+    with pytest.warns(UserWarning, match="`parameters` is an empty generator, no gradient clipping will occur"):
+        nn.utils.clip_grad_norm_((p for p in ()), 1.0)

@@ -129,3 +129,13 @@ def test_refusals(call, kind, text):
     with pytest.raises(kind) as e:
         call()
     assert str(e.value) == text
+
+
+def test_packed_sequences_of_ones_own():
+    rnn = nn.utils.rnn
+    p = rnn.PackedSequence(torch.arange(3.0), torch.tensor([2, 1]), torch.tensor([1, 0]))
+    assert p.unsorted_indices.tolist() == [1, 0]
+    assert p.long().data.dtype is torch.int64
+    assert p.float().data is p.data
+    with pytest.raises(ValueError, match="Unrecognized RNN mode: X"):
+        nn.RNNBase("X", 2, 2)

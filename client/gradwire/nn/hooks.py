@@ -14,10 +14,11 @@ from gradwire.utils.hooks import RemovableHandle
 class Hook:
     """A hook, and how it wants to be called."""
 
-    __slots__ = ("always", "f", "with_kwargs")
+    __slots__ = ("always", "f", "may_replace", "with_kwargs")
 
-    def __init__(self, f: Callable[..., Any], with_kwargs: bool = False, always: bool = False):
-        self.f, self.with_kwargs, self.always = f, with_kwargs, always
+    def __init__(self, f: Callable[..., Any], with_kwargs: bool = False, always: bool = False,
+                 may_replace: bool = False):  # fmt: skip
+        self.f, self.with_kwargs, self.always, self.may_replace = f, with_kwargs, always, may_replace
 
 
 def add(hooks: dict[int, Hook], hook: Hook, prepend: bool = False) -> RemovableHandle:

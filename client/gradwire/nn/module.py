@@ -447,6 +447,16 @@ class Module:
         """Call ``hook(module, prefix, keep_vars)`` before the module is written to a state dict."""
         return hooks.add(self._state_dict_pre_hooks, Hook(hook))
 
+    def _register_state_dict_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """As the public one, but the hook may return a state dict to be given instead."""
+        return hooks.add(self._state_dict_hooks, Hook(hook, may_replace=True))
+
+    def _register_load_state_dict_pre_hook(self, hook: Callable[..., Any],
+                                           with_module: bool = False) -> RemovableHandle:  # fmt: skip
+        """As the public one, but without the module unless asked for."""
+        f = hook if with_module else lambda module, *args: hook(*args)
+        return hooks.add(self._load_state_dict_pre_hooks, Hook(f))
+
     def register_load_state_dict_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook`` as torch does, with the module first, before it is read from a state dict."""
         return hooks.add(self._load_state_dict_pre_hooks, Hook(hook))

@@ -42,6 +42,8 @@ class RNNBase(Module):
                  device: Any = None, dtype: Any = None):  # fmt: skip
         super().__init__()
         _check(input_size, hidden_size, num_layers, bias, batch_first, dropout, proj_size)
+        if mode not in CELLS:
+            raise ValueError(f"Unrecognized RNN mode: {mode}")
         self.mode, self.input_size, self.hidden_size, self.num_layers = mode, input_size, hidden_size, num_layers
         self.bias, self.batch_first, self.dropout = bias, batch_first, float(dropout)
         self.bidirectional, self.proj_size = bidirectional, proj_size

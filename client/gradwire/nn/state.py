@@ -72,7 +72,11 @@ def state_dict(self: Any, *, destination: Any = None, prefix: str = "", keep_var
         if module is not None:
             module.state_dict(destination=destination, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
     for h in list(self._state_dict_hooks.values()):
-        h.f(self, destination, prefix, metadata)
+        made = h.f(self, destination, prefix, metadata)
+        if made is not None:
+            if not h.may_replace:
+                raise RuntimeError("state_dict post-hook must return None")
+            destination = made
     return destination
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Iterable
+from types import GeneratorType
 
 from gradwire.autograd.grad_mode import no_grad
 from gradwire.dispatch import ops
@@ -25,13 +27,14 @@ def get_total_norm(tensors: Tensor | Iterable[Tensor], norm_type: float = 2.0, e
         RuntimeError: it is no finite number, where ``error_if_nonfinite``, which reads it from the server.
     """
     several = [tensors] if isinstance(tensors, Tensor) else list(tensors)
+    norm_type = float(norm_type)
     if not several:
         return zeros(())  # type: ignore[no-any-return]
     norms = [ops.linalg_vector_norm(t, norm_type) for t in several]
     total: Tensor = ops.linalg_vector_norm(ops.stack(tuple(norms)), norm_type)
     if error_if_nonfinite and not math.isfinite(total.item()):  # type: ignore[arg-type]
         raise RuntimeError(
-            f"The total norm of order {float(norm_type)} for gradients from `parameters` is non-finite, so it cannot "
+            f"The total norm of order {norm_type} for gradients from `parameters` is non-finite, so it cannot "
             "be clipped. To disable this error and scale the gradients by the non-finite norm anyway, set "
             "`error_if_nonfinite=False`"
         )
@@ -54,10 +57,20 @@ def clip_grad_norm_(parameters: Tensor | Iterable[Tensor], max_norm: float, norm
     Nothing waits: the norm, which is returned as it was, is not read.
     """
     several = [parameters] if isinstance(parameters, Tensor) else list(parameters)
+    if isinstance(parameters, GeneratorType) and not several:
+        warnings.warn("`parameters` is an empty generator, no gradient clipping will occur.", stacklevel=2)
     with no_grad():
         total = get_total_norm(_gradients(several), norm_type, error_if_nonfinite)
     clip_grads_with_norm_(several, max_norm, total)
     return total
+
+
+def clip_grad_norm(parameters: Tensor | Iterable[Tensor], max_norm: float, norm_type: float = 2.0,
+                   error_if_nonfinite: bool = False, foreach: bool | None = None) -> Tensor:  # fmt: skip
+    """:func:`clip_grad_norm_` by its old name."""
+    text = "`torch.nn.utils.clip_grad_norm` is now deprecated in favor of `torch.nn.utils.clip_grad_norm_`."
+    warnings.warn(text, FutureWarning, stacklevel=2)
+    return clip_grad_norm_(parameters, max_norm, norm_type, error_if_nonfinite, foreach)
 
 
 def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None) -> None:
@@ -69,7 +82,7 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, f
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
     """All parameters behind one another."""
-    return ops.cat(tuple(p.reshape(-1) for p in parameters))  # type: ignore[attr-defined, no-any-return]
+    return ops.cat(tuple(p.view(-1) for p in parameters))  # type: ignore[attr-defined, no-any-return]
 
 
 def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:

@@ -61,15 +61,6 @@ class PackedSequence(_Packed):
         made = self.data.to(*args, **kwargs)  # type: ignore[attr-defined]
         return self if made is self.data else self.like(made)
 
-    def double(self) -> PackedSequence:
-        return self.to(dtypes.float64)
-
-    def float(self) -> PackedSequence:
-        return self.to(dtypes.float32)
-
-    def half(self) -> PackedSequence:
-        return self.to(dtypes.float16)
-
     def cpu(self) -> PackedSequence:
         return self.to("cpu")
 
@@ -78,9 +69,23 @@ class PackedSequence(_Packed):
         return self.data.device.type == "cuda"
 
 
+def _cast(name: str, dtype: Any) -> Any:
+    def cast(self: PackedSequence) -> PackedSequence:
+        return self.to(dtype)
+
+    cast.__name__, cast.__doc__ = name, f"With data of type {dtype.name}."
+    return cast
+
+
+for _name, _dtype in (("double", dtypes.float64), ("float", dtypes.float32), ("half", dtypes.float16),
+                      ("long", dtypes.int64), ("int", dtypes.int32), ("short", dtypes.int16), ("char", dtypes.int8),
+                      ("byte", dtypes.uint8)):  # fmt: skip
+    setattr(PackedSequence, _name, _cast(_name, _dtype))
+
+
 def invert_permutation(permutation: Tensor | None) -> Tensor | None:
     """Where a permutation puts each index: its order when sorted."""
-    return None if permutation is None else ops.argsort(permutation)
+    return None if permutation is None else permutation.argsort()  # type: ignore[attr-defined, no-any-return]
 
 
 def pack_padded_sequence(input: Tensor, lengths: Any, batch_first: bool = False,
