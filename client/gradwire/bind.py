@@ -97,6 +97,8 @@ def _bind_operators() -> None:
     methods |= {f"r{python}": _binary(CATALOG[BINARY[python]], swapped=True) for python in SWAPPED}
     methods |= {name: _binary(CATALOG[name]) for name in COMPARISONS}
     methods |= {python: lambda self, op=CATALOG[name]: call(op, (self,), {}) for python, name in UNARY.items()}
+    methods["pow"] = _power(methods["pow"])
+    methods["invert"] = _inverted(methods["invert"])
     methods["rdiv"] = methods["rtruediv"] = lambda self, other: self.reciprocal() * other  # as torch records it
     for name, method in methods.items():
         setattr(Tensor, f"__{name}__", method)
@@ -109,6 +111,22 @@ def _binary(op: Op, swapped: bool = False) -> Callable[[Any, Any], Any]:
         if not isinstance(other, (Tensor, int, float, complex)) and not _is_scalar(other):
             return NotImplemented
         return call(op, (other, self) if swapped else (self, other), {})
+
+    return method
+
+
+def _power(pow: Callable[[Any, Any], Any]) -> Callable[..., Any]:
+    def method(self: Any, exponent: Any, modulo: Any = None) -> Any:
+        return pow(self, exponent) if modulo is None else NotImplemented
+
+    return method
+
+
+def _inverted(invert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def method(self: Any) -> Any:
+        if self.dtype.differentiable:
+            raise TypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
+        return invert(self)
 
     return method
 

@@ -17,7 +17,7 @@ from gradwire.capture import here
 from gradwire.defaults import default_device, in_full
 from gradwire.mirror import Node
 from gradwire.session import Session
-from gradwire.tensor import Tensor
+from gradwire.tensor import Tensor, tensor_of
 from gradwire.types import device as Device
 from gradwire.types import strided
 from gradwire_proto import dtypes, refusals
@@ -217,7 +217,7 @@ def call(op: Op, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         node.unsure = True
     new_id = session.new_id
     results = [
-        Tensor(session, new_id(), s, grad, node) if s.dtype.differentiable else Tensor(session, new_id(), s)
+        tensor_of(session, new_id(), s, grad, node) if s.dtype.differentiable else tensor_of(session, new_id(), s)
         for s in known.results
     ]
     if node is not None:

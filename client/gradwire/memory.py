@@ -84,7 +84,7 @@ def become(t: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
         return t.become(make(t))  # type: ignore[attr-defined, no-any-return]
     if here.capture is not None and t._id not in here.capture.inner:
         here.capture.forbid("gives a tensor from outside another shape in place", "do so outside")
-    was = moved(t, Tensor.__new__(Tensor))
+    was = moved(t, object.__new__(Tensor))
     try:
         made = make(was)
     except BaseException:

@@ -26,7 +26,7 @@ from gradwire.capture import forbid
 from gradwire.dispatch import check_device, ops
 from gradwire.nn.parameter import Parameter
 from gradwire.session import Session
-from gradwire.tensor import Tensor
+from gradwire.tensor import Tensor, tensor_of
 from gradwire.types import Size
 from gradwire.types import device as Device
 from gradwire_proto.dtypes import BY_NAME, DType
@@ -232,7 +232,7 @@ VALUES: dict[str, Callable[[Any], Any]] = {
 
 def _put(session: Session, array: np.ndarray[Any, Any]) -> Tensor:
     s = spec(array.shape, BY_NAME[array.dtype.name])
-    return Tensor(session, session.put(array, s, False), s)
+    return tensor_of(session, session.put(array, s, False), s)
 
 
 def _header(file: Any) -> dict[str, Any]:

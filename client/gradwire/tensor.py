@@ -21,8 +21,9 @@ from gradwire.types import Size, strided
 from gradwire.types import device as Device
 from gradwire_proto import refusals
 from gradwire_proto.catalog.arithmetic import CPP_NAME
+from gradwire_proto.catalog.meta import wrap_dim
 from gradwire_proto.codec import dtype_of
-from gradwire_proto.dtypes import DType
+from gradwire_proto.dtypes import Category, DType
 from gradwire_proto.spec import Spec, spec
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Tensor:
     """A tensor of a session. Made by ops; dropped on the server when Python drops it."""
 
     __slots__ = (
+        "__dict__",
         "__weakref__",
         "_base",
         "_creation",
@@ -72,28 +74,32 @@ class Tensor:
     _is_batched = False
     """Whether it stands for a batch, inside vmap."""
     __array_priority__ = 1000
+    _session: Session
+    _id: int
+    _spec: Spec
+    _grad_flag: bool | None
+    """Whether it requires grad; None where only the server knows."""
+    _node: Node | None
+    _leaf: bool
+    _storage: Storage
+    _offset: int
+    """Where in the storage it begins, in bytes."""
+    _base: Tensor | None
+    _generation: int
+    """Of a base: how often in-place ops rewrote its history; of a view: when it last looked."""
+    _creation: str
+    """What keeps a view from being written to where that would be recorded."""
+    _grad: Tensor | None
+    _grad_seen: int
+    """Which of its node's gradients ``_grad`` is."""
 
-    def __init__(
-        self, session: Session, i: int, s: Spec, grad: bool | None = False, node: Node | None = None,
-        storage: Storage | None = None,
-    ):  # fmt: skip
-        self._session = session
-        self._id = i
-        self._spec = s
-        self._grad_flag = grad
-        """Whether it requires grad; None where only the server knows."""
-        self._node = node
-        self._leaf = node is None
-        self._storage = storage or Storage(s.nbytes)
-        self._offset = 0
-        """Where in the storage it begins, in bytes."""
-        self._base: Tensor | None = None
-        self._generation = 0
-        """Of a base: how often in-place ops rewrote its history; of a view: when it last looked."""
-        self._creation = ""
-        self._grad: Tensor | None = None
-        self._grad_seen = 0
-        """Which of its node's gradients ``_grad`` is."""
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """A tensor of the default type from sizes, numbers or another tensor."""
+        if cls.__init__ is not object.__init__:
+            return object.__new__(cls)  # it makes itself
+        from gradwire.functions.typed import legacy
+
+        return legacy(cls, None, args, kwargs)
 
     def __del__(self) -> None:
         try:
@@ -111,8 +117,6 @@ class Tensor:
         """The shape, or the size of one dimension."""
         if dim is None:
             return self.shape
-        from gradwire_proto.catalog.meta import wrap_dim
-
         return self._spec.shape[wrap_dim(dim, self._spec.ndim)]
 
     @property
@@ -150,7 +154,7 @@ class Tensor:
 
     def stride(self, dim: int | None = None) -> Any:
         """Steps between elements in memory, counted in elements."""
-        return self._spec.strides if dim is None else self._spec.strides[dim]
+        return self._spec.strides if dim is None else self._spec.strides[wrap_dim(dim, self._spec.ndim)]
 
     def is_contiguous(self, memory_format: Any = None) -> bool:
         return self._spec.contiguous
@@ -217,6 +221,12 @@ class Tensor:
         a = self.numpy()
         return a if dtype is None else a.astype(dtype, copy=False)
 
+    def __array_wrap__(self, array: np.ndarray[Any, Any], *_: Any) -> Tensor:
+        """What NumPy's functions make of a tensor, as a tensor again."""
+        from gradwire.functions.construct import tensor
+
+        return tensor(array.astype(np.uint8) if array.dtype == bool else array)
+
     def item(self) -> Any:
         """The one element as a Python number."""
         if self._spec.numel != 1:
@@ -235,16 +245,27 @@ class Tensor:
         return bool(self._values().reshape(())[()])
 
     def __int__(self) -> int:
-        return int(self.item())
+        return int(self._scalar("int64_t"))
 
     def __float__(self) -> float:
-        return float(self.item())
+        return float(self._scalar("double"))
 
     def __complex__(self) -> complex:
-        return complex(self.item())
+        return complex(self._scalar(""))
+
+    def _scalar(self, kind: str) -> Any:
+        """The one element for Python's number types; ``kind`` is C++'s name for a real one."""
+        if self._spec.numel != 1:
+            raise ValueError("only one element tensors can be converted to Python scalars")
+        v = self.item()
+        if not kind or not isinstance(v, complex):
+            return v
+        if v.imag:
+            raise RuntimeError(f"value cannot be converted to type {kind} without overflow")
+        return v.real
 
     def __index__(self) -> int:
-        if self.dtype.category > 1 or self._spec.ndim:
+        if self.dtype.category > Category.INT or self._spec.numel != 1:
             raise TypeError("only integer tensors of a single element can be converted to an index")
         return int(self.item())
 
@@ -253,7 +274,14 @@ class Tensor:
             raise TypeError("iteration over a 0-d tensor")
         return iter(self.unbind(0))  # type: ignore[attr-defined]
 
+    def __reversed__(self) -> Tensor:
+        return self.flip(0) if self._spec.ndim else self  # type: ignore[attr-defined, no-any-return]
+
     def __contains__(self, value: Any) -> bool:
+        if not isinstance(value, (Tensor, int, float, complex)):
+            raise RuntimeError(
+                f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(value)}."
+            )
         return bool((self == value).any())  # type: ignore[attr-defined]
 
     def __repr__(self) -> str:
@@ -277,6 +305,11 @@ class Tensor:
     def __hash__(self) -> int:
         return id(self)
 
+    def __copy__(self) -> Tensor:
+        made: Tensor = self.detach()  # type: ignore[attr-defined]
+        made._base = None
+        return made.requires_grad_(self.requires_grad)
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
         if not self.is_leaf:
             raise RuntimeError(
@@ -287,6 +320,7 @@ class Tensor:
         made: Tensor = self.detach().clone().requires_grad_(self.requires_grad)
         if self.grad is not None:
             made.grad = copy.deepcopy(self.grad)
+        made.__dict__.update(copy.deepcopy(self.__dict__, memo))
         memo[id(self)] = made
         return made
 
@@ -435,7 +469,7 @@ class Tensor:
         if node is not None and node.has_grad is not False and (known is None or self._grad_seen != node.replaced):
             self._grad, self._grad_seen = None, node.replaced
             session = self._session
-            made = Tensor(session, session.new_id(), spec(self._spec.shape, self.dtype))
+            made = tensor_of(session, session.new_id(), spec(self._spec.shape, self.dtype))
             sure = not node.unsure and node.has_grad is True
             request = 0 if sure else session.wire.request()
             with session.wire.lock:
@@ -535,6 +569,36 @@ class Tensor:
         return self
 
 
+def tensor_of(
+    session: Session, i: int, s: Spec, grad: bool | None = False, node: Node | None = None,
+    storage: Storage | None = None, into: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """The tensor that a session has under an id.
+
+    Args:
+        grad: whether it requires grad; None where only the server knows.
+        into: an empty object that is to be it.
+    """
+    t: Tensor = _new(Tensor) if into is None else into
+    t._session = session
+    t._id = i
+    t._spec = s
+    t._grad_flag = grad
+    t._node = node
+    t._leaf = node is None
+    t._storage = storage or Storage(s.nbytes)
+    t._offset = 0
+    t._base = None
+    t._generation = 0
+    t._creation = ""
+    t._grad = None
+    t._grad_seen = 0
+    return t
+
+
+_new = object.__new__
+
+
 def drop_gradients(tensors: Iterable[Tensor]) -> None:
     """Set ``.grad`` of each to None, in one instruction a session."""
     by_session: dict[Session, list[int]] = {}
@@ -565,7 +629,7 @@ def restore(session: Session, kept: Iterable[Any]) -> None:
 def found(session: Session, k: Any) -> Tensor:
     """A tensor that is on the server, as that tells of it."""
     s = spec(tuple(k.spec.shape), dtype_of(k.spec.dtype), tuple(k.strides))
-    t = Tensor(session, k.tensor, s, k.requires_grad, None if k.leaf else Node(unsure=True))
+    t = tensor_of(session, k.tensor, s, k.requires_grad, None if k.leaf else Node(unsure=True))
     t._storage.used = True  # as far as anybody knows
     if k.leaf and k.requires_grad:
         session.leaves[k.tensor] = t

@@ -10,6 +10,7 @@ from typing import Any, SupportsIndex, overload
 import ml_dtypes
 
 from gradwire.defaults import default_dtype, devices
+from gradwire.words import type_name
 from gradwire_proto import dtypes
 from gradwire_proto.dtypes import Category, DType
 
@@ -43,8 +44,10 @@ class Size(tuple[int, ...]):
 
     __slots__ = ()
 
-    def __new__(cls, sizes: Iterable[SupportsIndex] = ()) -> Size:
+    def __new__(cls, sizes: Iterable[SupportsIndex] = (), *more: Any) -> Size:
         """Sizes from anything iterable."""
+        if more:
+            raise TypeError(f"tuple expected at most 1 argument, got {1 + len(more)}")
         given = tuple(sizes)
         try:
             return super().__new__(cls, map(operator.index, given))
@@ -96,27 +99,31 @@ class device:
 
     __slots__ = ("index", "type")
 
-    def __init__(self, type: str | device | int | None = None, index: int | None = None, *, device: Any = None):
-        type = device if type is None else type
+    type: str
+    index: int | None
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        """``device(type, index=None)`` or ``device(device)``, which may be a number: that of a GPU."""
+        wrong = kwargs.keys() - {"type", "index", "device"}
+        if len(args) > 2 or not (args or kwargs.keys() & {"type", "device"}) or (wrong and not args):
+            raise _no_device(args, kwargs)
+        if wrong or (args and "device" in kwargs):
+            raise TypeError(f"device() got an unexpected keyword argument '{min(wrong or ['device'])}'")
+        type = args[0] if args else kwargs.get("type", kwargs.get("device"))
+        index = args[1] if len(args) == 2 else kwargs.get("index")
         if isinstance(type, self.__class__):
             if index is not None:
                 raise TypeError("device(): argument 'type' (position 1) must be str, not torch.device")
             type, index = type.type, type.index
-        elif isinstance(type, int) and not isinstance(type, bool):
+        elif isinstance(type, int) and not isinstance(type, bool) and index is None:
             type, index = "cuda", type
         elif not isinstance(type, str):
-            got, why = "", ""
-            if type is not None:
-                got = type.__class__.__name__
-                why = f"      didn't match because some of the arguments have invalid types: (!{got}!)\n"
-            raise TypeError(
-                f"device() received an invalid combination of arguments - got ({got}), but expected one of:\n"
-                f" * (torch.device device)\n{why} * (str type, int index = -1)\n"
-            )
+            if index is not None:
+                raise TypeError(f"device(): argument 'type' (position 1) must be str, not {type_name(type)}")
+            raise _no_device(args, kwargs)
         else:
             if index is not None and not isinstance(index, int):
-                wrong = index.__class__.__name__
-                raise TypeError(f"device(): argument 'index' (position 2) must be int, not {wrong}")
+                raise TypeError(f"device(): argument 'index' (position 2) must be int, not {type_name(index)}")
             type, index = _parse(type, index)
         if index is not None and index < 0:
             raise RuntimeError("Device index must not be negative")
@@ -124,6 +131,8 @@ class device:
         object.__setattr__(self, "index", index)
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name not in self.__slots__:
+            raise AttributeError(f"'torch.device' object has no attribute '{name}'")
         raise AttributeError(f"attribute '{name}' of 'torch.device' objects is not writable")
 
     def __str__(self) -> str:
@@ -149,6 +158,20 @@ class device:
         return device, (self.type,) if self.index is None else (self.type, self.index)
 
 
+def _no_device(args: tuple[Any, ...], kwargs: dict[str, Any]) -> TypeError:
+    got = ", ".join([type_name(a) for a in args] + [f"{k}={type_name(v)}" for k, v in kwargs.items()])
+    why = ""
+    if len(args) == 1 and not kwargs:
+        why = f"      didn't match because some of the arguments have invalid types: (!{got}!)\n"
+    elif kwargs:
+        got += ", "
+        why = f"      didn't match because some of the keywords were incorrect: {', '.join(kwargs)}\n"
+    return TypeError(
+        f"device() received an invalid combination of arguments - got ({got}), but expected one of:\n"
+        f" * (torch.device device)\n{why} * (str type, int index = -1)\n"
+    )
+
+
 def _parse(text: str, index: int | None) -> tuple[str, int | None]:
     if not text:
         raise RuntimeError("Device string must not be empty")
@@ -161,6 +184,8 @@ def _parse(text: str, index: int | None) -> tuple[str, int | None]:
         )
     if colon and index is not None:
         raise RuntimeError(f"type (string) must not include an index because index was passed explicitly: {text}")
+    if colon and int(number) >= 2**31:
+        raise RuntimeError(f"Could not parse device index '{number}' in device string '{text}'")
     return kind, int(number) if colon else index
 
 
@@ -199,61 +224,80 @@ strided, sparse_coo, sparse_csr, sparse_csc, sparse_bsr, sparse_bsc = LAYOUTS.va
 contiguous_format, preserve_format, channels_last, channels_last_3d = MEMORY_FORMATS.values()
 
 
-class finfo:
+class _Limits:
+    """What finfo and iinfo have in common: values that can be read, compared and nothing else."""
+
+    __slots__ = ("bits", "dtype", "max", "min")
+    dtype: str
+    __hash__ = None  # type: ignore[assignment]
+
+    def _set(self, **values: Any) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if not hasattr(self, name):
+            raise AttributeError(f"'torch.{type(self).__name__}' object has no attribute '{name}'")
+        raise AttributeError(f"attribute '{name}' of 'torch.{type(self).__name__}' objects is not writable")
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is type(self) and self.dtype == other.dtype  # type: ignore[attr-defined]
+
+    def __reduce__(self) -> str:
+        raise TypeError(f"cannot pickle 'torch.{type(self).__name__}' object")
+
+
+def _checked(name: str, type: Any) -> DType:
+    found = dtypes.OF_PYTHON.get(type, type)
+    if not isinstance(found, DType):
+        raise TypeError(f"{name}(): argument 'type' (position 1) must be torch.dtype, not {type_name(type)}")
+    return found
+
+
+class finfo(_Limits):
     """Limits of a floating-point type; of a complex one, of its parts."""
 
-    __slots__ = ("bits", "dtype", "eps", "max", "min", "resolution", "smallest_normal", "tiny")
+    __slots__ = ("eps", "resolution", "smallest_normal", "tiny")
 
-    def __init__(self, type: DType | None = None):
-        if type is None:
-            type = default_dtype()
-        if not isinstance(type, DType):
-            raise TypeError(f"finfo(): argument 'type' (position 1) must be torch.dtype, not {type.__class__.__name__}")
-        if not type.differentiable:
+    def __init__(self, type: Any = None):
+        given = default_dtype() if type is None else _checked("finfo", type)
+        if not given.differentiable:
             raise TypeError(
                 "torch.finfo() requires a floating point input type. Use torch.iinfo to handle 'torch.finfo'"
             )
-        real = type.to_real()
+        real = given.to_real()
         known = ml_dtypes.finfo(real.name)
-        self.bits = 8 * real.itemsize
-        self.dtype = real.name
-        self.eps, self.max, self.min = float(known.eps), float(known.max), float(known.min)
-        self.tiny = self.smallest_normal = float(known.smallest_normal)
-        self.resolution = float(f"1e-{known.precision}")
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, finfo) and self.dtype == other.dtype
-
-    def __hash__(self) -> int:
-        return hash(self.dtype)
+        tiny = float(known.smallest_normal)
+        self._set(
+            bits=8 * real.itemsize, dtype=real.name, eps=float(known.eps), max=float(known.max), min=float(known.min),
+            tiny=tiny, smallest_normal=tiny, resolution=float(f"1e-{known.precision}"),
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         names = ("resolution", "min", "max", "eps", "smallest_normal", "tiny")
         return f"finfo({', '.join(f'{n}={getattr(self, n):.6g}' for n in names)}, dtype={self.dtype})"
 
 
-class iinfo:
+class iinfo(_Limits):
     """Limits of an integer type."""
 
-    __slots__ = ("bits", "dtype", "max", "min")
+    __slots__ = ()
+    min: int
+    max: int
 
-    def __init__(self, type: DType):
-        if not isinstance(type, DType):
-            raise TypeError(f"iinfo(): argument 'type' (position 1) must be torch.dtype, not {type.__class__.__name__}")
-        if type.category is Category.BOOL:
+    def __init__(self, type: Any = _Limits):
+        if type is _Limits:
+            raise TypeError('iinfo() missing 1 required positional arguments: "type"')
+        given = _checked("iinfo", type)
+        if given.category is Category.BOOL:
             raise TypeError("torch.bool is not supported by torch.iinfo")
-        if type.differentiable:
+        if given.differentiable:
             raise TypeError("torch.iinfo() requires an integer input type. Use torch.finfo to handle 'torch.iinfo'")
-        self.bits = 8 * type.itemsize
-        self.dtype = type.name
-        self.min = -(2 ** (self.bits - 1)) if type.is_signed else 0
-        self.max = 2 ** (self.bits - type.is_signed) - 1
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, iinfo) and self.dtype == other.dtype
-
-    def __hash__(self) -> int:
-        return hash(self.dtype)
+        bits = 8 * given.itemsize
+        self._set(
+            bits=bits, dtype=given.name, min=-(2 ** (bits - 1)) if given.is_signed else 0,
+            max=2 ** (bits - given.is_signed) - 1,
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         return f"iinfo(min={self.min:.6g}, max={self.max:.6g}, dtype={self.dtype})"

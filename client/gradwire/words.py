@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from gradwire_proto.dtypes import DType
+
 
 def type_name(v: Any) -> str:
     """The type of a value, with its module unless that is Python's own."""
     t = type(v)
+    if t is DType:
+        return "torch.dtype"
     return t.__name__ if t.__module__ == "builtins" else f"{t.__module__}.{t.__name__}"
 
 

@@ -24,17 +24,25 @@ class DType:
 
     __slots__ = ("category", "differentiable", "itemsize", "legacy", "name", "number")
 
+    name: str
+    """torch's and NumPy's name: ``"float32"``."""
+    number: int
+    """The value of ``gradwire.v1.DType`` on the wire."""
+    itemsize: int
+    """Bytes an element."""
+    category: Category
+    differentiable: bool
+    legacy: str
+    """The name that torch's older error texts use: ``"Float"`` for float32."""
+
     def __init__(self, name: str, number: int, itemsize: int, category: Category, legacy: str):
-        self.name = name
-        """torch's and NumPy's name: ``"float32"``."""
-        self.number = number
-        """The value of ``gradwire.v1.DType`` on the wire."""
-        self.itemsize = itemsize
-        """Bytes an element."""
-        self.category = category
-        self.differentiable = category >= Category.FLOAT
-        self.legacy = legacy
-        """The name that torch's older error texts use: ``"Float"`` for float32."""
+        own = {"name": name, "number": number, "itemsize": itemsize, "category": category, "legacy": legacy,
+               "differentiable": category >= Category.FLOAT}  # fmt: skip
+        for k, v in own.items():
+            object.__setattr__(self, k, v)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"attribute '{name}' of 'torch.dtype' objects is not writable")
 
     @property
     def is_floating_point(self) -> bool:

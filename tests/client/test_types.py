@@ -6,6 +6,7 @@ import pickle
 
 import pytest
 
+import gradwire
 from gradwire.types import DTYPES, Size, device, finfo, iinfo
 from gradwire_proto import dtypes
 
@@ -40,6 +41,16 @@ def test_size_is_a_tuple_that_stays_a_size():
         (lambda: device(), r"device\(\) received an invalid combination of arguments - got \(\), but expected one of"),
         (lambda: device("cuda", "1"), r"device\(\): argument 'index' \(position 2\) must be int, not str"),
         (lambda: device(device("cuda"), 1), r"argument 'type' \(position 1\) must be str, not torch.device"),
+        (lambda: Size(2, 3), "tuple expected at most 1 argument, got 2"),
+        (lambda: iinfo(), r'iinfo\(\) missing 1 required positional arguments: "type"'),
+        (lambda: hash(finfo()), "unhashable type"),
+        (lambda: pickle.dumps(finfo()), r"cannot pickle 'torch.finfo' object"),
+        (lambda: copy.deepcopy(iinfo(int)), r"cannot pickle 'torch.iinfo' object"),
+        (lambda: device(None), r"got \(NoneType\), but .*\n.*\n.*arguments have invalid types: \(!NoneType!\)"),
+        (lambda: device(index=1), r"got \(index=int, \), but .*\n.*\n.*keywords were incorrect: index"),
+        (lambda: device("cpu", 1, 2), r"device\(\) received an invalid .* got \(str, int, int\)"),
+        (lambda: device("cpu", foo=1), r"device\(\) got an unexpected keyword argument 'foo'"),
+        (lambda: device(1.5, 1), r"device\(\): argument 'type' \(position 1\) must be str, not float"),
         (lambda: device(1.5), r"device\(\) received an invalid combination of arguments - got \(float\)"),
     ],
 )
@@ -71,6 +82,7 @@ def test_device():
         (("float32",), "Invalid device string: 'float32'"),
         (("",), "Device string must not be empty"),
         (("cuda:0", 1), "must not include an index because index was passed explicitly: cuda:0"),
+        (("cuda:3000000000",), "Could not parse device index '3000000000' in device string 'cuda:3000000000'"),
         (("cuda", -1), "Device index must not be negative"),
     ],
 )
@@ -100,3 +112,18 @@ def test_every_name_of_a_type():
     assert DTYPES["long"] is DTYPES["int64"]
     assert DTYPES["cfloat"] is DTYPES["complex64"]
     assert DTYPES["half"] is DTYPES["float16"]
+
+
+def test_limits_take_pythons_types_and_are_only_read():
+    assert finfo(float) == finfo(dtypes.float64)
+    assert iinfo(int) == iinfo(dtypes.int64)
+    assert finfo(dtypes.float32) != iinfo(dtypes.int32)
+    with pytest.raises(AttributeError, match=r"attribute 'max' of 'torch.finfo' objects is not writable"):
+        finfo().max = 1
+    with pytest.raises(AttributeError, match=r"'torch.iinfo' object has no attribute 'foo'"):
+        iinfo(int).foo = 1
+
+
+def test_sizes_from_tensors():
+    assert Size([gradwire.tensor(2), gradwire.tensor([3])]) == (2, 3)
+    assert Size(gradwire.tensor([3, 4])) == (3, 4)

@@ -83,8 +83,16 @@ def test_promotion_of_nothing():
 def test_parts_of_complex_types():
     assert [d.to_real().name for d in (dtypes.complex64, dtypes.complex128, dtypes.float16)] == [
         "float32", "float64", "float16"]  # fmt: skip
-    assert [d.to_complex().name for d in (dtypes.float32, dtypes.float64, dtypes.complex64, dtypes.int8)] == [
-        "complex64", "complex128", "complex64", "complex64"]  # fmt: skip
+    assert [d.to_complex().name for d in (dtypes.float32, dtypes.float64, dtypes.complex64)] == [
+        "complex64", "complex128", "complex64"]  # fmt: skip
+    with pytest.raises(RuntimeError, match="Unknown Complex ScalarType for Char"):
+        dtypes.int8.to_complex()
+
+
+def test_types_are_not_written_to():
+    with pytest.raises(AttributeError, match=r"attribute 'itemsize' of 'torch.dtype' objects is not writable"):
+        dtypes.int8.itemsize = 2
+    assert dtypes.int8.itemsize == 1
 
 
 def test_properties():

@@ -16,7 +16,7 @@ from gradwire.autograd.gradcheck import gradcheck, gradgradcheck  # a function h
 from gradwire.capture import here, note
 from gradwire.dispatch import mode, place
 from gradwire.mirror import Node, Walk
-from gradwire.tensor import Tensor
+from gradwire.tensor import Tensor, tensor_of
 from gradwire_proto import refusals
 from gradwire_proto.spec import spec
 
@@ -165,9 +165,9 @@ def grad(outputs: Several, inputs: Several, grad_outputs: Any = None, retain_gra
         here.capture.passed(session, walk.reached, not keep, None)
     node = Node((*walk.reached, *(_node(g) for g in grads if g is not None and g._grad_flag is not False)),
                 session.wire.sent, unsure=True) if create_graph else None  # fmt: skip
+    flag = None if create_graph else False
     results: list[Tensor | None] = [
-        Tensor(session, session.new_id(), spec((*lead, *t._spec.shape), t.dtype), None if create_graph else False, node)
-        for t in ins
+        tensor_of(session, session.new_id(), spec((*lead, *t._spec.shape), t.dtype), flag, node) for t in ins
     ]
     with session.wire.lock:
         instruction = session.instruction(names=[*outs, *ins, *(g for g in grads if g is not None)])

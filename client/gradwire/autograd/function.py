@@ -14,7 +14,7 @@ from gradwire.autograd import saved
 from gradwire.capture import forbid
 from gradwire.mirror import Node
 from gradwire.session import Session
-from gradwire.tensor import Tensor
+from gradwire.tensor import Tensor, tensor_of
 from gradwire_proto import refusals
 from gradwire_proto.codec import dtype_of
 from gradwire_proto.spec import Spec, spec
@@ -122,7 +122,7 @@ class Context:
     def _with_history(self, t: Tensor, index: int) -> Tensor:
         """A saved result as the function's result again: kept without its history, or it would keep itself alive."""
         session = t._session
-        made = Tensor(session, session.new_id(), t._spec, None, Node(unsure=True), t._storage)
+        made = tensor_of(session, session.new_id(), t._spec, None, Node(unsure=True), t._storage)
         with session.wire.lock:
             m = session.instruction().saved_result
             m.function, m.index, m.tensor, m.result = self._number, index, t._id, made._id
@@ -324,7 +324,7 @@ def _record(cls: type, ctx: Context, args: Sequence[Any], tensors: list[Tensor],
     results = []
     for i, o in enumerate(given):
         grad = i not in skip and o.dtype.differentiable
-        r = Tensor(session, session.new_id(), o._spec, grad, node if grad else None, o._storage)
+        r = tensor_of(session, session.new_id(), o._spec, grad, node if grad else None, o._storage)
         r._storage.used = True
         r._offset, r._base = o._offset, o._base
         if o._base is not None:
@@ -374,7 +374,7 @@ def answer(session: Session, m: pb.Callback) -> pb.Answer:
             continue
         unsure = m.create_graph
         grads.append(
-            Tensor(session, i, spec(tuple(s.shape), dtype_of(s.dtype)), None if unsure else False,
+            tensor_of(session, i, spec(tuple(s.shape), dtype_of(s.dtype)), None if unsure else False,
                    Node(unsure=True) if unsure else None)
         )  # fmt: skip
     before, dispatch.mode.grad = dispatch.mode.grad, m.create_graph

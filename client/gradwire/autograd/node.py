@@ -12,7 +12,7 @@ from gradwire.autograd.function import answered
 from gradwire.autograd.hooks import RemovableHandle
 from gradwire.capture import forbid
 from gradwire.session import Session
-from gradwire.tensor import Tensor, found
+from gradwire.tensor import Tensor, found, tensor_of
 from gradwire_proto.codec import decode_arguments, dtype_of
 from gradwire_proto.spec import Spec, spec
 from gradwire_proto.v1 import gradwire_pb2 as pb
@@ -102,7 +102,7 @@ class Node:
         made: list[Tensor | None] = []
         for i, there, (node, output) in zip(results, defined, self.next_functions, strict=True):
             like = node._info.outputs[output] if node is not None and there else None
-            made.append(None if like is None else Tensor(session, i, _spec(like), None if recorded else False,
+            made.append(None if like is None else tensor_of(session, i, _spec(like), None if recorded else False,
                                                          mirror.Node(unsure=True) if recorded else None))  # fmt: skip
         return made[0] if len(made) == 1 else tuple(made)
 
@@ -174,7 +174,7 @@ def _spec(m: pb.TensorSpec) -> Spec:
 
 
 def _edge(session: Session, s: Any, behind: mirror.Node) -> Tensor:
-    return Tensor(session, session.new_id(), s, True, mirror.Node((behind,), unsure=True))
+    return tensor_of(session, session.new_id(), s, True, mirror.Node((behind,), unsure=True))
 
 
 def node_of(t: Tensor) -> tuple[Node | None, int]:

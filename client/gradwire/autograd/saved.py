@@ -17,7 +17,7 @@ from gradwire.capture import forbid
 from gradwire.dispatch import mode
 from gradwire.mirror import Node
 from gradwire.session import Session
-from gradwire.tensor import Tensor
+from gradwire.tensor import Tensor, tensor_of
 from gradwire_proto import refusals
 from gradwire_proto.catalog.declare import Op
 from gradwire_proto.codec import dtype_of
@@ -230,7 +230,7 @@ def _pack(op: Op, values: list[Any], results: Sequence[Tensor], recorded: Tensor
 
 
 def _copy(session: Session, m: pb.SavedTensor) -> Tensor:
-    return Tensor(session, m.tensor, spec(tuple(m.spec.shape), dtype_of(m.spec.dtype)))
+    return tensor_of(session, m.tensor, spec(tuple(m.spec.shape), dtype_of(m.spec.dtype)))
 
 
 def packed(pack: Hook, t: Tensor) -> Any:
@@ -289,7 +289,7 @@ class Kept(NamedTuple):
         if self.edge is None or not mode.grad:
             return made
         session = made._session
-        found = Tensor(session, session.new_id(), made._spec, True, Node((self.edge._own_node(),), unsure=True),
+        found = tensor_of(session, session.new_id(), made._spec, True, Node((self.edge._own_node(),), unsure=True),
                        made._storage)  # fmt: skip
         with session.wire.lock:
             m = session.instruction().saved_result
@@ -303,7 +303,7 @@ def keep(t: Tensor) -> Kept:
     edge = None
     if t.requires_grad:
         session = t._session
-        edge = Tensor(session, session.new_id(), t._spec, True, Node((t._own_node(),), unsure=True))
+        edge = tensor_of(session, session.new_id(), t._spec, True, Node((t._own_node(),), unsure=True))
         with session.wire.lock:
             m = session.instruction().edge
             m.tensor, m.result = t._id, edge._id

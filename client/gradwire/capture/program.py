@@ -13,7 +13,7 @@ from gradwire.capture.record import has_gradient, options
 from gradwire.capture.watch import PLAIN
 from gradwire.mirror import Node, Walk
 from gradwire.session import Session
-from gradwire.tensor import Storage, Tensor
+from gradwire.tensor import Storage, Tensor, tensor_of
 from gradwire_proto.spec import Spec
 
 Refs = tuple[Callable[[Sequence[Tensor]], Tensor | None], ...]
@@ -200,7 +200,7 @@ class Program:
         session = self.session
         made = self.made
         if self.single:
-            return Tensor(session, ids[0], made[0].spec)
+            return tensor_of(session, ids[0], made[0].spec)
         outer = [ref(tensors) for ref in self.outer]
         nodes: list[Node | None] = [None if t is None else t._node for t in outer]
         for i in self.parents:
@@ -232,7 +232,7 @@ class Program:
             else:
                 storage = storages.get(m.storage)
             past = m.past
-            t = Tensor(session, i, m.spec, past.flag, None, storage)
+            t = tensor_of(session, i, m.spec, past.flag, None, storage)
             if storage is None:
                 t._storage.version = m.version
             storages[m.storage] = t._storage

@@ -15,7 +15,7 @@ from gradwire.capture import here
 from gradwire.capture.watch import PLAIN
 from gradwire.dispatch import Known, _outside, mode, ops
 from gradwire.mirror import Node
-from gradwire.tensor import Tensor
+from gradwire.tensor import Tensor, tensor_of
 from gradwire_proto.spec import Spec
 from gradwire_proto.v1 import gradwire_pb2 as pb
 
@@ -189,7 +189,7 @@ class Capture:
             self._inline += s.nbytes
             return 0
         with self.pause():
-            constant = Tensor(session, session.put(array, s, False), s)
+            constant = tensor_of(session, session.put(array, s, False), s)
         self.constants.append(constant)
         before, mode.grad = mode.grad, False
         try:

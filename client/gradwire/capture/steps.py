@@ -11,7 +11,7 @@ from gradwire.capture import here
 from gradwire.capture.key import Build, take_apart
 from gradwire.capture.program import Program
 from gradwire.dispatch import _outside, mode, ops
-from gradwire.tensor import Tensor
+from gradwire.tensor import Tensor, tensor_of
 
 if TYPE_CHECKING:
     from gradwire.capture.compiled import Compiled
@@ -56,7 +56,7 @@ class Steps:
         self._last, self._key = program, key
         self._times += 1
         session = program.session
-        new = [Tensor(session, i, m.spec) for i, m in zip(ids, program.made, strict=True)]
+        new = [tensor_of(session, i, m.spec) for i, m in zip(ids, program.made, strict=True)]
         rows = [new[i] if i >= 0 else program.outer[-1 - i](tensors) for i in program.returned]
         if self._build is None:
             self._begin(program.build, len(rows))

@@ -16,7 +16,7 @@ from gradwire import dispatch
 from gradwire.defaults import in_full
 from gradwire.dispatch import mode, ops
 from gradwire.func import draws
-from gradwire.tensor import Tensor
+from gradwire.tensor import Tensor, tensor_of
 from gradwire_proto import batching, refusals
 from gradwire_proto.catalog.declare import Op
 from gradwire_proto.spec import Spec, spec
@@ -73,7 +73,7 @@ class Batched(Tensor):
 
     def __init__(self, level: Level, value: Any):
         s = value._spec
-        super().__init__(value._session, -1, spec(s.shape[1:], s.dtype, s.strides[1:]), storage=value._storage)
+        tensor_of(value._session, -1, spec(s.shape[1:], s.dtype, s.strides[1:]), storage=value._storage, into=self)
         self._level = level
         self._value = value
 

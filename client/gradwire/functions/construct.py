@@ -13,7 +13,7 @@ from gradwire.dispatch import check_device, finish
 from gradwire.export import export
 from gradwire.functions.convert import as_dtype, to
 from gradwire.session import numpy_dtype
-from gradwire.tensor import Tensor
+from gradwire.tensor import Tensor, tensor_of
 from gradwire_proto import dtypes
 from gradwire_proto.dtypes import DType
 from gradwire_proto.spec import spec
@@ -95,7 +95,7 @@ def tensor(
     with np.errstate(all="ignore"):
         array = array.astype(numpy_dtype(wanted.number), copy=False)
     s = spec(array.shape, wanted)
-    t = note(Tensor(session, session.put(array, s, requires_grad), s, requires_grad))
+    t = note(tensor_of(session, session.put(array, s, requires_grad), s, requires_grad))
     if requires_grad:
         session.leaves[t._id] = t
     return t

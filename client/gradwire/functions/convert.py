@@ -54,21 +54,11 @@ def to(self: Tensor, *args: Any, dtype: DType | None = None, device: Any = None,
 _Device = device
 
 
-@export("Tensor.type")
-def type_(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
-    """The name of the tensor's type, or the tensor in another type."""
-    if dtype is None:
-        return f"torch.{self.dtype.legacy}Tensor"
-    if isinstance(dtype, (str, type)):
-        found = next((d for d in dtypes.ALL if dtype == f"torch.{d.legacy}Tensor"), None)
-        if found is None:
-            raise ValueError(f"invalid type: '{dtype if isinstance(dtype, str) else dtype.__name__}'")
-        dtype = found
-    return to(self, dtype)
-
-
 @export("Tensor.type_as")
 def type_as(self: Tensor, other: Tensor) -> Tensor:
+    """The tensor in the type of another."""
+    if not isinstance(other, Tensor):
+        raise TypeError(f"type_as(): argument 'other' (position 1) must be Tensor, not {type(other).__name__}")
     return to(self, other.dtype)
 
 

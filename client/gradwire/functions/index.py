@@ -184,3 +184,29 @@ def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0,
     """A copy with ``src`` on a diagonal."""
     check_src(ops.diagonal(input.detach(), offset, dim1, dim2).shape, src)  # type: ignore[attr-defined]
     return written(input, src, lambda t: ops.diagonal(t, offset, dim1, dim2))
+
+
+@export("Tensor.fill_diagonal_")
+def fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
+    """Write a number to the diagonal.
+
+    Args:
+        wrap: of a matrix with more rows than columns, begin anew one row below where it ends.
+
+    Raises:
+        RuntimeError: there are fewer than 2 dimensions, or more of unequal sizes.
+    """
+    if self.ndim < 2:
+        raise RuntimeError("dimensions must larger than 1")
+    if self.ndim > 2 and len(set(self.shape)) > 1:
+        raise RuntimeError("all dimensions of input must be of equal length")
+    if wrap and self.ndim == 2 and self.shape[0] > self.shape[1] + 1:
+        period = self.shape[1] + 1
+        rows = [r for r in range(self.shape[0]) if r % period < self.shape[1]]
+        self[rows, [r % period for r in rows]] = fill_value  # type: ignore[index]
+        return self
+    line = self
+    while line.ndim > 1:
+        line = ops.diagonal(line, 0, 0, -1)
+    ops.fill_(line, fill_value)
+    return self

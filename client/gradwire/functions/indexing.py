@@ -16,7 +16,7 @@ from gradwire.capture import note
 from gradwire.dispatch import ops
 from gradwire.export import export
 from gradwire.functions.construct import _array as as_array
-from gradwire.tensor import Tensor
+from gradwire.tensor import Tensor, tensor_of
 from gradwire_proto import dtypes, refusals
 from gradwire_proto.spec import spec
 
@@ -185,7 +185,7 @@ def _numbers(data: Any, session: Any) -> Tensor:
     if not array.size and dtype.category > 1:
         array, dtype = array.astype(np.int64), dtypes.int64
     s = spec(array.shape, dtype)
-    return note(Tensor(session, session.put(array, s, False), s))
+    return note(tensor_of(session, session.put(array, s, False), s))
 
 
 def _takes(v: Any) -> int:
