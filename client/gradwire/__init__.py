@@ -28,6 +28,7 @@ from gradwire import random as random
 from gradwire import types as _types
 from gradwire.autograd.anomaly_mode import is_anomaly_check_nan_enabled, is_anomaly_enabled, set_anomaly_enabled
 from gradwire.autograd.grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
+from gradwire.autograd.inference import is_inference_mode_enabled
 from gradwire.defaults import default_dtype as get_default_dtype
 from gradwire.defaults import get_default_device, set_default_device, set_default_dtype
 from gradwire.errors import OutOfMemoryError
@@ -98,6 +99,7 @@ __all__ = [
     "is_anomaly_check_nan_enabled",
     "is_anomaly_enabled",
     "is_grad_enabled",
+    "is_inference_mode_enabled",
     "layout",
     "load",
     "manual_seed",

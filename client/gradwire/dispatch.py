@@ -5,6 +5,7 @@ Nothing here waits for the server.
 
 from __future__ import annotations
 
+import itertools
 import sys
 import threading
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from gradwire.capture import here
 from gradwire.defaults import default_device, in_full
 from gradwire.mirror import Node
 from gradwire.session import Session
-from gradwire.tensor import Tensor, tensor_of
+from gradwire.tensor import Tensor, inferred, tensor_of
 from gradwire.types import device as Device
 from gradwire.types import strided
 from gradwire_proto import dtypes, refusals
@@ -33,11 +34,11 @@ _PROTO = dtypes.__file__.rpartition("/")[0] + "/"
 
 class _Mode(threading.local):
     grad = True
-    inference = False
     apart = False
-    """Whether ops go another way, since there are vmaps or hooks for what they save."""
+    """Whether ops go another way, since there are vmaps, hooks for what they save, or inference mode."""
     no_packing: str | None = None
     """Why there must be no hooks for what ops save."""
+    _inference = False
     _batching: tuple[Any, ...] = ()
     _packing: tuple[tuple[Callable[[Any], Any], Callable[[Any], Any]], ...] = ()
 
@@ -49,7 +50,7 @@ class _Mode(threading.local):
     @batching.setter
     def batching(self, value: tuple[Any, ...]) -> None:
         self._batching = value
-        self.apart = bool(value or self._packing)
+        self.apart = bool(value or self._packing or self._inference)
 
     @property
     def packing(self) -> tuple[tuple[Callable[[Any], Any], Callable[[Any], Any]], ...]:
@@ -59,7 +60,17 @@ class _Mode(threading.local):
     @packing.setter
     def packing(self, value: tuple[tuple[Callable[[Any], Any], Callable[[Any], Any]], ...]) -> None:
         self._packing = value
-        self.apart = bool(value or self._batching)
+        self.apart = bool(value or self._batching or self._inference)
+
+    @property
+    def inference(self) -> bool:
+        """Whether what ops make can never be part of a graph."""
+        return self._inference
+
+    @inference.setter
+    def inference(self, value: bool) -> None:
+        self._inference = value
+        self.apart = bool(value or self._batching or self._packing)
 
 
 mode = _Mode()
@@ -178,6 +189,8 @@ def call(op: Op, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     if mode.apart:
         if mode.batching:
             from gradwire.func.batched import apply
+        elif mode.inference:
+            from gradwire.autograd.inference import apply
         else:
             from gradwire.autograd.saved import apply
         return apply(op, args, kwargs)
@@ -233,6 +246,8 @@ def call(op: Op, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
                 r._base = source._base if source._base is not None else source
                 r._generation = r._base._generation
                 r._creation = source._creation or ("no_grad" if not mode.grad else "multi" if op.returns_list else "")
+    if node is not None and inferred:
+        check_saved(known, tensors, results[0])
     return tuple(results) if known.several else results[0]
 
 
@@ -326,6 +341,8 @@ def _write(known: Known, values: list[Any] | None, tensors: list[Tensor], sessio
             if t is not first and memory.overlap(t, first) == "part":
                 raise RuntimeError(refusals.OVERLAP)
     node, grad = None, False
+    if inferred:
+        check_inference(first)
     if known.recorded:
         check_write(first)
         node, grad = _record(tensors, session)
@@ -341,6 +358,8 @@ def _write(known: Known, values: list[Any] | None, tensors: list[Tensor], sessio
             session.last_write = session.wire.sent
     if node is not None:
         rebase(first, node, grad)
+        if inferred:
+            check_saved(known, tensors, first)
     return tuple(targets) if known.several else first
 
 
@@ -382,6 +401,26 @@ def check_constant(function: str, **tensors: Tensor | None) -> None:
                 f"The function '{function}' is not differentiable with respect to argument '{name}'. This input cannot "
                 "have requires_grad True."
             )
+
+
+def check_inference(t: Tensor) -> None:
+    """torch's refusal to write to what inference mode made outside of it."""
+    if t._storage.inference and not mode.inference:
+        raise RuntimeError(refusals.INFERENCE_WRITTEN)
+
+
+def check_saved(known: Known, tensors: list[Tensor], made: Tensor) -> None:
+    """torch's refusal to save what inference mode made. What was saved is the server's to tell: it is asked only where
+    such a tensor is among the arguments."""
+    if not any(t._storage.inference for t in tensors):
+        return
+    nodes = made._history(1).nodes
+    saved, left = nodes[0].saved if nodes else (), iter(tensors)
+    for p, v in zip(known.op.params, known.plain, strict=True):
+        n = v.count(_TENSOR) if type(v) is tuple else v is _TENSOR
+        inference = [t._storage.inference for t in itertools.islice(left, n)]
+        if p.name in saved and any(inference):
+            raise RuntimeError(refusals.INFERENCE_SAVED)
 
 
 def _view_written(t: Tensor) -> str:

@@ -84,6 +84,10 @@ def become(t: Tensor, make: Callable[[Tensor], Tensor]) -> Tensor:
         return t.become(make(t))  # type: ignore[attr-defined, no-any-return]
     if here.capture is not None and t._id not in here.capture.inner:
         here.capture.forbid("gives a tensor from outside another shape in place", "do so outside")
+    if t._storage.inference:
+        from gradwire.dispatch import check_inference
+
+        check_inference(t)
     was = moved(t, object.__new__(Tensor))
     try:
         made = make(was)

@@ -47,6 +47,28 @@ class Storage:
         self.version = 0
         self.used = False
 
+    inference = False
+    """Whether inference mode made it, so that no graph may save it."""
+
+
+class InferenceStorage(Storage):
+    """Memory that inference mode made."""
+
+    __slots__ = ()
+    inference = True
+
+
+inferred: list[bool] = []
+"""Not empty once inference mode made anything: till then nobody looks for it."""
+
+
+def infer(t: Tensor) -> Tensor:
+    """Mark a tensor, with memory of its own, as made in inference mode."""
+    t._storage = InferenceStorage(t._storage.nbytes)
+    if not inferred:
+        inferred.append(True)
+    return t
+
 
 class Tensor(Values):
     """A tensor of a session. Made by ops; dropped on the server when Python drops it."""
@@ -187,7 +209,13 @@ class Tensor(Values):
 
     @property
     def _version(self) -> int:
+        if self._storage.inference:
+            raise RuntimeError("Inference tensors do not track version counter.")
         return self._storage.version
+
+    def is_inference(self) -> bool:
+        """Whether inference mode made it."""
+        return self._storage.inference
 
     def _is_view(self) -> bool:
         return self._base is not None
@@ -279,6 +307,11 @@ class Tensor(Values):
             )
         if requires_grad and not self.dtype.differentiable:
             raise RuntimeError(refusals.NOT_FLOATING)
+        if requires_grad and self._storage.inference:
+            from gradwire.dispatch import mode
+
+            if not mode.inference:
+                raise RuntimeError(refusals.INFERENCE_REQUIRING_GRAD)
         if not self.is_leaf:
             if not requires_grad:
                 raise RuntimeError(refusals.NOT_A_LEAF)

@@ -16,6 +16,11 @@ VIEW_WRITTEN = {
         "both the view and the inplace either both inside the no_grad block (if you don't want the inplace to be "
         "tracked) or both outside (if you want the inplace to be tracked)."
     ),
+    "inference": (
+        "Given that this use case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving "
+        "both the view and the inplace either both inside the inference_mode block (if you don't want the inplace to "
+        "be tracked) or both outside (if you want the inplace to be tracked)."
+    ),
     "multi": (
         "This view is the output of a function that returns multiple views. Such functions do not allow the output "
         "views to be modified inplace. You should replace the inplace operation by an out-of-place one."
@@ -28,6 +33,18 @@ VIEW_WRITTEN = {
     ),
 }
 """Why a view may not be written to, by how it was made."""
+INFERENCE_SAVED = (
+    "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in "
+    "computation tracked by autograd. To work around this, you can make a clone to get a normal tensor and use it in "
+    "autograd, or use `torch.no_grad()` instead of `torch.inference_mode()`."
+)
+INFERENCE_WRITTEN = (
+    "Inplace update to inference tensor outside InferenceMode is not allowed.You can make a clone to get a normal "
+    "tensor before doing inplace update.See https://github.com/pytorch/rfcs/pull/17 for more details."
+)
+INFERENCE_REQUIRING_GRAD = (
+    "Setting requires_grad=True on inference tensor outside InferenceMode is not allowed."
+)
 VIEW_DETACHED = (
     "Can't detach views in-place. Use detach() instead. If you are using DistributedDataParallel (DDP) for training, "
     "and gradient_as_bucket_view is set as True, gradients are views of DDP buckets, and hence detach_() cannot be "
@@ -76,7 +93,9 @@ def view_written(creation: str, node: str, output_nr: int, behind: bool = False)
         behind: not it, but its base or another view of that was written to.
     """
     how = "its base or another view of its base has been" if behind else "is being"
-    if node and creation != "no_grad":
+    if creation == "inference":
+        said = f"A view was created in inference mode and {how} modified inplace in normal mode."
+    elif node and creation != "no_grad":
         said = f"Output {output_nr} of {_op(node)} is a view and {how} modified inplace."
     else:
         said = f"Output {output_nr} of {_op(node)} is a view of a view which was" if node else "A view was"

@@ -112,10 +112,10 @@ class Context:
                 out.append(entry.get())
                 continue
             t, version, index = entry
-            if t._version != version:
+            if t._storage.version != version:
                 node = t._made_by() if index is None else f"{self._function.__name__}Backward"
                 nr = t.output_nr if index is None else index
-                raise RuntimeError(refusals.modified(t.dtype, t.shape, node, nr, t._version, version))
+                raise RuntimeError(refusals.modified(t.dtype, t.shape, node, nr, t._storage.version, version))
             out.append(t if index is None else self._with_history(t, index))
         return tuple(out)
 
@@ -171,11 +171,13 @@ class Context:
             if t is None:
                 entries.append(None)
                 continue
+            if t._storage.inference:
+                raise RuntimeError(refusals.INFERENCE_SAVED)
             index = next((i for i, o in enumerate(outputs) if o is t), None)
             if dispatch.mode.packing:
                 entries.append(saved.keep(t if index is None else results[index]))
             else:
-                entries.append((t, t._version, index))
+                entries.append((t, t._storage.version, index))
         self._saved, self._to_save = entries, ()
 
 

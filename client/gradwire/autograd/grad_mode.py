@@ -15,19 +15,25 @@ from gradwire.dispatch import mode
 class _Mode:
     """A context manager and decorator that sets the grad mode."""
 
-    def __init__(self, enabled: bool):
+    def __init__(self, enabled: bool, inference: bool | None = None):
         self._enabled = enabled
-        self._before: list[bool] = []
+        self._inference = inference
+        """The inference mode; None to leave it as it is."""
+        self._before: list[tuple[bool, bool]] = []
 
     def __enter__(self) -> None:
-        self._before.append(mode.grad)
-        mode.grad = self._enabled
+        self._before.append((mode.grad, mode.inference))
+        if self._inference is not None:
+            mode.inference = self._inference
+        mode.grad = self._enabled and not mode.inference
 
     def __exit__(self, *_: object) -> None:
-        mode.grad = self._before.pop()
+        mode.grad, inference = self._before.pop()
+        if self._inference is not None:
+            mode.inference = inference
 
     def __call__(self, f: Callable[..., Any]) -> Callable[..., Any]:
-        enabled = self._enabled
+        enabled, inference = self._enabled, self._inference
         if inspect.isclass(f):
             warnings.warn(
                 "Decorating classes is deprecated and will be disabled in future versions. You should only decorate "
@@ -40,21 +46,21 @@ class _Mode:
 
             @functools.wraps(f)
             def steps(*args: Any, **kwargs: Any) -> Any:
-                return _steps(f(*args, **kwargs), enabled)
+                return _steps(f(*args, **kwargs), lambda: _Mode(enabled, inference))
 
             return steps
 
         @functools.wraps(f)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
-            with _Mode(enabled):
+            with _Mode(enabled, inference):
                 return f(*args, **kwargs)
 
         return wrapped
 
 
-def _steps(g: Generator[Any, Any, Any], enabled: bool) -> Generator[Any, Any, Any]:
+def _steps(g: Generator[Any, Any, Any], inside: Callable[[], _Mode]) -> Generator[Any, Any, Any]:
     """A generator whose code runs in a grad mode, and whose caller's goes on in its own."""
-    with _Mode(enabled):
+    with inside():
         try:
             value = next(g)
         except StopIteration as e:
@@ -64,12 +70,12 @@ def _steps(g: Generator[Any, Any, Any], enabled: bool) -> Generator[Any, Any, An
         try:
             sent = yield value
         except GeneratorExit:
-            with _Mode(enabled):
+            with inside():
                 g.close()
             raise
         except BaseException as e:
             thrown = e
-        with _Mode(enabled):
+        with inside():
             try:
                 value = g.send(sent) if thrown is None else g.throw(thrown)
             except StopIteration as e:
@@ -112,13 +118,13 @@ class set_grad_enabled(_Mode):
             )
         super().__init__(mode)
         self.mode = mode
-        self._before.append(_swap(mode))
+        self._before.append((_swap(mode), False))
 
     def __enter__(self) -> None:
-        mode.grad = self._enabled
+        _swap(self._enabled)
 
     def __call__(self, f: Callable[..., Any]) -> Callable[..., Any]:
-        mode.grad = self._before.pop()
+        mode.grad, _ = self._before.pop()
         return super().__call__(f)
 
     def clone(self) -> set_grad_enabled:
@@ -129,18 +135,26 @@ class set_grad_enabled(_Mode):
 
 
 def _swap(value: bool) -> bool:
-    before, mode.grad = mode.grad, value
+    before, mode.grad = mode.grad, value and not mode.inference
     return before
 
 
 class inference_mode(_Mode):
-    """no_grad, for now without the restrictions that inference tensors have in torch."""
+    """As no_grad, and what is made inside can't be part of a graph outside, either: an op that would save it for its
+    derivative raises, and so does writing to it. ``inference_mode(False)`` inside of another ends that for a block.
+
+    >>> import gradwire as torch
+    >>> with torch.inference_mode():
+    ...     x = torch.ones(2)
+    >>> x.is_inference(), x.clone().is_inference()
+    (True, False)
+    """
 
     def __new__(cls, mode: Any = True) -> Any:
-        return _Mode(False)(mode) if callable(mode) else super().__new__(cls)
+        return _Mode(False, True)(mode) if callable(mode) else super().__new__(cls)
 
     def __init__(self, mode: bool = True):
-        super().__init__(not mode)
+        super().__init__(not mode, bool(mode))
         self.mode = mode
 
     def clone(self) -> inference_mode:

@@ -239,13 +239,13 @@ def packed(pack: Hook, t: Tensor) -> Any:
     Raises:
         RuntimeError: it wrote to the tensor.
     """
-    version = t._version
+    version = t._storage.version
     before, mode.grad = mode.grad, False
     try:
         made = pack(t)
     finally:
         mode.grad = before
-    if t._version != version:
+    if t._storage.version != version:
         raise RuntimeError(MODIFIED)
     return made
 

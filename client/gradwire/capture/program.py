@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 from gradwire.capture.key import Build
 from gradwire.capture.record import has_gradient, options
 from gradwire.capture.watch import PLAIN
+from gradwire.dispatch import mode
 from gradwire.mirror import Node, Walk
 from gradwire.session import Session
-from gradwire.tensor import Storage, Tensor, tensor_of
+from gradwire.tensor import Storage, Tensor, infer, tensor_of
 from gradwire_proto.spec import Spec
 
 Refs = tuple[Callable[[Sequence[Tensor]], Tensor | None], ...]
@@ -200,7 +201,8 @@ class Program:
         session = self.session
         made = self.made
         if self.single:
-            return tensor_of(session, ids[0], made[0].spec)
+            t = tensor_of(session, ids[0], made[0].spec)
+            return infer(t) if mode.apart and mode.inference else t
         outer = [ref(tensors) for ref in self.outer]
         nodes: list[Node | None] = [None if t is None else t._node for t in outer]
         for i in self.parents:
@@ -234,6 +236,8 @@ class Program:
             past = m.past
             t = tensor_of(session, i, m.spec, past.flag, None, storage)
             if storage is None:
+                if mode.apart and mode.inference:
+                    infer(t)
                 t._storage.version = m.version
             storages[m.storage] = t._storage
             t._offset = m.start + (source._offset if m.storage < 0 and source is not None else 0)

@@ -9,11 +9,11 @@ import numpy as np
 from gradwire import session as sessions
 from gradwire.capture import note
 from gradwire.defaults import default_device, default_dtype
-from gradwire.dispatch import check_device, finish
+from gradwire.dispatch import check_device, finish, mode
 from gradwire.export import export
 from gradwire.functions.convert import as_dtype, to
 from gradwire.session import numpy_dtype
-from gradwire.tensor import Tensor, tensor_of
+from gradwire.tensor import Tensor, infer, tensor_of
 from gradwire_proto import dtypes
 from gradwire_proto.dtypes import DType
 from gradwire_proto.spec import spec
@@ -98,7 +98,7 @@ def tensor(
     t = note(tensor_of(session, session.put(array, s, requires_grad), s, requires_grad))
     if requires_grad:
         session.leaves[t._id] = t
-    return t
+    return infer(t) if mode.inference else t
 
 
 @export("as_tensor", "asarray")

@@ -52,6 +52,12 @@ def get_device(input: Tensor) -> int:
     return -1 if input.is_cpu else input.device.index or 0
 
 
+@export("is_inference")
+def is_inference(input: Tensor) -> bool:
+    """Whether inference mode made the tensor."""
+    return input.is_inference()
+
+
 @export("is_storage")
 def is_storage(obj: Any, /) -> bool:
     return isinstance(obj, UntypedStorage)
