@@ -230,3 +230,71 @@ def test_state_dict_hooks_that_return():
     handle.remove()
     net._register_state_dict_hook(lambda module, state, prefix, metadata: {"other": state[prefix + "bias"]})
     assert list(net.state_dict()) == ["other"]
+
+
+def test_submodules_that_cannot_be_set():
+    net = nn.Sequential(nn.Sequential(nn.ReLU()))
+    net.foo = 3
+    net.set_submodule("0.0", nn.Tanh())
+    assert repr(net[0][0]) == "Tanh()"
+    with pytest.raises(ValueError, match="Cannot set the submodule without a target name!"):
+        net.set_submodule("", nn.Tanh())
+    with pytest.raises(ValueError, match="`module` is not an nn.Module, found <class 'int'>"):
+        net.set_submodule("0", 3)
+    with pytest.raises(AttributeError, match="Sequential has no attribute `9`"):
+        net.set_submodule("0.9", nn.Tanh(), strict=True)
+    with pytest.raises(AttributeError, match="`foo` is not an nn.Module"):
+        net.set_submodule("foo", nn.Tanh())
+
+
+def test_states_of_older_versions():
+    norm = nn.BatchNorm1d(2)
+    state = dict(norm.state_dict())
+    del state["num_batches_tracked"]
+    norm.load_state_dict(state)
+    state = norm.state_dict()
+    assert state._metadata[""] == {"version": 2}
+    del state["num_batches_tracked"]
+    with pytest.raises(RuntimeError, match='Missing key.s. in state_dict: "num_batches_tracked"'):
+        norm.load_state_dict(state)
+    net = nn.Module()
+    net.scale = nn.Parameter(torch.tensor(1.0))
+    net.load_state_dict({"scale": torch.tensor([5.0])})
+    assert net.scale.item() == 5
+    with pytest.warns(FutureWarning, match="Positional args are being deprecated, use kwargs instead"):
+        assert list(net.state_dict({}, "p.")) == ["p.scale"]
+
+
+def test_parameters_by_name_are_a_dict():
+    named = nn.ParameterDict({"b": torch.ones(2), "a": torch.zeros(1)})
+    assert list(named) == ["a", "b"]  # of a plain dict, sorted
+    named["c"] = 3
+    assert repr(named) == (
+        "ParameterDict(\n    (a): Parameter containing: [torch.FloatTensor of size 1]\n"
+        "    (b): Parameter containing: [torch.FloatTensor of size 2]\n    (c): Object of type: int\n)"
+    )
+    assert named.popitem() == ("c", 3)
+    assert named.setdefault("d") is None
+    assert list(reversed(named)) == ["d", "b", "a"]
+    assert list(named | nn.ParameterDict({"z": torch.ones(1)})) == ["a", "b", "d", "z"]
+    assert named.copy()["a"] is named["a"]
+    assert list(named.fromkeys(["x"], 1).items()) == [("x", 1)]
+    named.clear()
+    with pytest.raises(KeyError, match="dictionary is empty"):
+        named.popitem()
+    with pytest.raises(TypeError, match="it is not a string .type is 'int'"):
+        named[3] = torch.ones(1)
+    with pytest.raises(ValueError, match="ParameterDict update sequence element #0 has length 3; 2 is required"):
+        named.update([[1, 2, 3]])
+    with pytest.raises(TypeError, match="ModuleDict update sequence element #0 should be Iterable; isint"):
+        nn.ModuleDict([1])
+    with pytest.raises(RuntimeError, match="ParameterDict should not be called."):
+        named(1)
+
+
+def test_types_of_modules():
+    net = nn.Linear(2, 2)
+    assert net.to_empty(device="cpu") is net
+    with pytest.warns(UserWarning, match="Complex modules are a new feature"):
+        net.to(torch.complex64)
+    assert net.weight.dtype is torch.complex64

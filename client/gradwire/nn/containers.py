@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
-from gradwire.nn.module import Module, indented, type_name
+from gradwire.nn.module import Module, indented
 from gradwire.nn.parameter import Parameter
 from gradwire.tensor import Tensor
 
@@ -72,7 +72,7 @@ class _Numbered(Module):
             self.append(m)
         return self
 
-    def pop(self, key: Any = -1) -> Any:
+    def pop(self, key: Any) -> Any:
         """Take one out."""
         found = self[key]
         del self[key]
@@ -95,6 +95,11 @@ class Sequential(_Numbered):
 
     def _part(self, items: list[tuple[str, Module]]) -> Any:
         return type(self)(OrderedDict(items))
+
+    def insert(self, index: int, module: Module) -> Any:
+        if not isinstance(module, Module):
+            raise AssertionError(f"module should be of type: {Module}")
+        return super().insert(index, module)
 
     def __add__(self, other: Any) -> Sequential:
         if not isinstance(other, Sequential):
@@ -188,8 +193,20 @@ class _Named(Module):
                 f"{self._said}.update should be called with an iterable of key/value pairs, but got "
                 + type(values).__name__
             )
-        for k, v in values.items() if isinstance(values, (Mapping, _Named)) else values:
+        for k, v in self._pairs(values):
             self[k] = v
+
+    def _pairs(self, values: Any) -> Iterable[tuple[Any, Any]]:
+        if isinstance(values, (Mapping, _Named)):
+            return values.items()  # type: ignore[no-any-return]
+        pairs = list(values)
+        for i, pair in enumerate(pairs):
+            where = f"{type(self).__name__} update sequence element #{i}"
+            if not isinstance(pair, Iterable):
+                raise TypeError(f"{where} should be Iterable; is{type(pair).__name__}")
+            if len(pair) != 2:  # type: ignore[arg-type]
+                raise ValueError(f"{where} has length {len(pair)}; 2 is required")  # type: ignore[arg-type]
+        return pairs
 
 
 class ModuleDict(_Named):
@@ -227,12 +244,12 @@ class ModuleDict(_Named):
         return self._modules.values()
 
 
-def _shown(p: Any) -> str:
+def _shown(p: Any, legacy: bool = False) -> str:
     if not isinstance(p, Tensor):
         return f"Object of type: {type(p).__name__}"
     kind = "Parameter" if isinstance(p, Parameter) else "Tensor"
     where = f" ({p.device})" if p.is_cuda else ""
-    dtype = type_name(p) if type(p) is Tensor else p.dtype
+    dtype = f"torch.{p.dtype.legacy}Tensor" if legacy or not isinstance(p, Parameter) else p.dtype
     return f"{kind} containing: [{dtype} of size {'x'.join(map(str, p.shape))}{where}]"
 
 
@@ -282,7 +299,19 @@ class ParameterList(Module):
     __iadd__ = extend
 
     def extra_repr(self) -> str:
-        return "\n".join(f"  ({i}): {_shown(p)}" for i, p in enumerate(self)).removeprefix("  ").replace("\n  ", "\n")
+        return "\n".join(f"  ({i}): {_shown(p)}" for i, p in enumerate(self))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError("ParameterList should not be called.")
+
+
+def _string(key: Any) -> str:
+    if not isinstance(key, str):
+        raise TypeError(
+            "Index given to ParameterDict cannot be used as a key as it is not a string (type is "
+            f"'{type(key).__name__}'). Open an issue on github if you need non-string keys."
+        )
+    return key
 
 
 class ParameterDict(_Named):
@@ -300,18 +329,60 @@ class ParameterDict(_Named):
         return self._there
 
     def __getitem__(self, key: str) -> Any:
-        if key not in self._there:
-            raise KeyError(key)
-        return getattr(self, key)
+        return getattr(self, _string(key))
 
     def __setitem__(self, key: str, value: Any) -> None:
-        self._there[key] = None
+        self._there[_string(key)] = None
         is_plain = isinstance(value, Tensor) and not isinstance(value, Parameter)
         setattr(self, key, Parameter(value) if is_plain else value)
 
     def __delitem__(self, key: str) -> None:
         del self._there[key]
         delattr(self, key)
+
+    def _pairs(self, values: Any) -> Iterable[tuple[Any, Any]]:
+        """Those of a plain dict by name, as torch has it."""
+        plain = isinstance(values, Mapping) and not isinstance(values, OrderedDict)
+        return sorted(values.items()) if plain else super()._pairs(values)
+
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(self._there)
+
+    def copy(self) -> ParameterDict:
+        """Another one with the same parameters."""
+        return ParameterDict(OrderedDict(self.items()))
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        """One, which becomes ``default`` where there is none."""
+        if key not in self:
+            self[key] = default
+        return self[key]
+
+    def clear(self) -> None:
+        """Take all out."""
+        for key in list(self):
+            del self[key]
+
+    def popitem(self) -> tuple[str, Any]:
+        """Take the last one out, with its name."""
+        if not self._there:
+            raise KeyError("popitem(): dictionary is empty")
+        key = next(reversed(self))
+        return key, self.pop(key)
+
+    def fromkeys(self, keys: Iterable[str], default: Any = None) -> ParameterDict:
+        """One with these names and the same thing everywhere."""
+        return ParameterDict(OrderedDict((k, default) for k in keys))
+
+    def __or__(self, other: ParameterDict) -> ParameterDict:
+        return self.copy().__ior__(other)
+
+    def __ror__(self, other: ParameterDict) -> ParameterDict:
+        return other.copy().__ior__(self)
+
+    def __ior__(self, other: Any) -> ParameterDict:
+        self.update(other)
+        return self
 
     def get(self, key: str, default: Any = None) -> Any:
         """One, or ``default``."""
@@ -326,4 +397,7 @@ class ParameterDict(_Named):
         return [self[k] for k in self._there]
 
     def extra_repr(self) -> str:
-        return "\n".join(f"({k}): {_shown(v)}" for k, v in self.items())
+        return "\n".join(f"  ({k}): {_shown(v, legacy=True)}" for k, v in self.items())
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError("ParameterDict should not be called.")

@@ -8,11 +8,20 @@ from typing import Any
 
 from gradwire import words
 from gradwire.capture import here
-from gradwire.nn import hooks, state
-from gradwire.nn.hooks import Hook, RemovableHandle
+from gradwire.nn import conversion, hooks, state
+from gradwire.nn.hooks import (
+    Hook,
+    RemovableHandle,
+    register_module_buffer_registration_hook,
+    register_module_forward_hook,
+    register_module_forward_pre_hook,
+    register_module_full_backward_hook,
+    register_module_full_backward_pre_hook,
+    register_module_module_registration_hook,
+    register_module_parameter_registration_hook,
+)
 from gradwire.nn.parameter import Buffer, Parameter, is_lazy
 from gradwire.tensor import Tensor, drop_gradients
-from gradwire_proto.dtypes import DType
 
 REGISTRIES = ("_parameters", "_buffers", "_modules")
 HOOKS = (
@@ -62,8 +71,12 @@ class Module:
         own = self.__dict__
         if here.capture is not None:
             here.capture.module(self)
-        if (own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"]
-                or own["_backward_pre_hooks"]):  # fmt: skip
+        try:
+            hooked = (own["_forward_hooks"] or own["_forward_pre_hooks"] or own["_backward_hooks"]
+                      or own["_backward_pre_hooks"] or hooks.CALLS)  # fmt: skip
+        except KeyError:
+            raise AttributeError(f"'{type(self).__name__}' object has no attribute '_backward_hooks'") from None
+        if hooked:
             return hooks.call(self, args, kwargs)
         return self.forward(*args, **kwargs)
 
@@ -94,24 +107,26 @@ class Module:
             if "_modules" not in own:
                 raise AttributeError("cannot assign module before Module.__init__() call")
             self._forget(name, but="_modules")
-            own["_modules"][name] = value
+            own["_modules"][name] = hooks.registered("module", self, name, value)
         elif own.get("_modules") and name in own["_modules"]:
             if value is not None:
                 raise TypeError(
                     f"cannot assign '{type_name(value)}' as child module '{name}' (torch.nn.Module or None expected)"
                 )
-            own["_modules"][name] = value
+            own["_modules"][name] = hooks.registered("module", self, name, value)
         elif isinstance(value, Buffer) or (own.get("_buffers") and name in own["_buffers"]):
             if value is not None and not isinstance(value, Tensor):
                 raise TypeError(
                     f"cannot assign '{type_name(value)}' as buffer '{name}' (torch.nn.Buffer, torch.Tensor or None "
                     "expected)"
                 )
+            if "_buffers" not in own:
+                raise AttributeError("cannot assign buffer before Module.__init__() call")
             if isinstance(value, Buffer):
                 self._forget(name, but="_buffers")
                 self.register_buffer(name, value, value.persistent)
             else:
-                own["_buffers"][name] = value
+                own["_buffers"][name] = hooks.registered("buffer", self, name, value)
         else:
             object.__setattr__(self, name, value)
 
@@ -156,8 +171,7 @@ class Module:
             shown = f", got: {name}" if kind == "module" else ""
             raise KeyError(f"{kind} name can't contain \".\"{shown}")
         if name == "":
-            shown = ' ""' if kind != "module" else ' "", got: '
-            raise KeyError(f"{kind} name can't be empty string{shown}")
+            raise KeyError(f'{kind} name can\'t be empty string ""')
         if hasattr(self, name) and name not in self.__dict__[f"_{kind}s"]:
             raise KeyError(f"attribute '{name}' already exists")
 
@@ -176,7 +190,7 @@ class Module:
                     f"explicitly. To express '{name}' as a function of another Tensor, compute the value in the "
                     "forward() method."
                 )
-        self._parameters[name] = param
+        self._parameters[name] = None if param is None else hooks.registered("parameter", self, name, param)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Add a tensor that is no parameter; part of ``state_dict`` unless not ``persistent``."""
@@ -185,7 +199,7 @@ class Module:
             raise TypeError(
                 f"cannot assign '{type_name(tensor)}' object to buffer '{name}' (torch Tensor or None required)"
             )
-        self._buffers[name] = tensor
+        self._buffers[name] = hooks.registered("buffer", self, name, tensor)
         (self._non_persistent_buffers_set.discard if persistent else self._non_persistent_buffers_set.add)(name)
 
     def add_module(self, name: str, module: Module | None) -> None:
@@ -193,7 +207,7 @@ class Module:
         if not isinstance(module, Module) and module is not None:
             raise TypeError(f"{type_name(module)} is not a Module subclass")
         self._check_name(name, "module")
-        self._modules[name] = module
+        self._modules[name] = hooks.registered("module", self, name, module)
 
     register_module = add_module
 
@@ -269,9 +283,18 @@ class Module:
         return module  # type: ignore[no-any-return]
 
     def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
-        """Put a module at a dotted path."""
+        """Put a module at a dotted path; ``strict``, where there is one."""
+        if not target:
+            raise ValueError("Cannot set the submodule without a target name!")
+        if not isinstance(module, Module):
+            raise ValueError(f"`module` is not an nn.Module, found {type(module)}")
         path, _, name = target.rpartition(".")
-        setattr(self.get_submodule(path), name, module)
+        parent = self.get_submodule(path)
+        if strict and not hasattr(parent, name):
+            raise AttributeError(f"{type(parent).__name__} has no attribute `{name}`")
+        if not isinstance(getattr(parent, name, module), Module):
+            raise AttributeError(f"`{name}` is not an nn.Module")
+        setattr(parent, name, module)
 
     def get_parameter(self, target: str) -> Parameter:
         """The parameter at a dotted path."""
@@ -357,52 +380,16 @@ class Module:
                 self._buffers[name] = fn(b)
         return self
 
-    def to(self, *args: Any, **kwargs: Any) -> Any:
-        """Have floating-point parameters and buffers in another type; a device must be the session's."""
-        dtype = kwargs.get("dtype", next((a.dtype if isinstance(a, Tensor) else a for a in args
-                                          if isinstance(a, (Tensor, DType))), None))  # fmt: skip
-        if dtype is not None and not dtype.differentiable:
-            raise TypeError(
-                f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={dtype!r}"
-            )
-        places = (a for a in args if a is not None and not isinstance(a, (Tensor, DType, bool)))
-        device = kwargs.get("device", next(places, None))
-
-        def convert(t: Any) -> Any:
-            return t.to(device=device, dtype=dtype if t.is_floating_point() or t.is_complex() else None)
-
-        return self._apply(convert)
-
-    def type(self, dst_type: Any) -> Any:
-        """Have all parameters and buffers in another type."""
-        return self._apply(lambda t: t.type(dst_type))  # type: ignore[attr-defined]
-
-    def cpu(self) -> Any:
-        """As ``to("cpu")``."""
-        return self.to("cpu")
-
-    def cuda(self, device: Any = None) -> Any:
-        """As ``to("cuda")``."""
-        return self.to("cuda" if device is None else f"cuda:{device}" if isinstance(device, int) else device)
-
-    def float(self) -> Any:
-        """Have floating-point parameters and buffers as float32."""
-        return self._floating("float")
-
-    def double(self) -> Any:
-        """Have floating-point parameters and buffers as float64."""
-        return self._floating("double")
-
-    def half(self) -> Any:
-        """Have floating-point parameters and buffers as float16."""
-        return self._floating("half")
-
-    def bfloat16(self) -> Any:
-        """Have floating-point parameters and buffers as bfloat16."""
-        return self._floating("bfloat16")
-
-    def _floating(self, name: str) -> Any:
-        return self._apply(lambda t: getattr(t, name)() if t.is_floating_point() else t)
+    to = conversion.to
+    to_empty = conversion.to_empty
+    share_memory = conversion.share_memory
+    type = conversion.type
+    cpu = conversion.cpu
+    cuda = conversion.cuda
+    float = conversion.float
+    double = conversion.double
+    half = conversion.half
+    bfloat16 = conversion.bfloat16
 
     def compile(self, *args: Any, **kwargs: Any) -> None:
         """Have this module's ``forward`` captured: see :func:`gradwire.compile`."""
@@ -433,7 +420,14 @@ class Module:
 
     def register_full_backward_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
         """Call ``hook(module, grad_input, grad_output)`` once backward is through with the module."""
+        hooks.use_full(self, True)
         return hooks.add(self._backward_hooks, Hook(hook), prepend)
+
+    def register_backward_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call ``hook(module, grad_input, grad_output)`` with what the node of the module's result was given and gave:
+        the old kind, which ``register_full_backward_hook`` is for."""
+        hooks.use_full(self, False)
+        return hooks.add(self._backward_hooks, Hook(hook, legacy=True))
 
     def register_full_backward_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
         """Call ``hook(module, grad_output)`` once backward reaches the module's results."""
@@ -492,4 +486,15 @@ def type_name(v: Any) -> str:
     return f"torch.{v.dtype.legacy}Tensor" if type(v) is Tensor else words.type_name(v)
 
 
-__all__ = ["Module", "indented", "type_name"]
+__all__ = [
+    "Module",
+    "indented",
+    "register_module_buffer_registration_hook",
+    "register_module_forward_hook",
+    "register_module_forward_pre_hook",
+    "register_module_full_backward_hook",
+    "register_module_full_backward_pre_hook",
+    "register_module_module_registration_hook",
+    "register_module_parameter_registration_hook",
+    "type_name",
+]

@@ -34,6 +34,7 @@ class _NormBase(Module):
     """
 
     dims: tuple[int, ...]
+    _version = 2
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
                  track_running_stats: bool = True, device: Any = None, dtype: Any = None, *,
@@ -58,6 +59,12 @@ class _NormBase(Module):
     def reset_parameters(self) -> None:
         self.reset_running_stats()
         _reset(self)
+
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, local_metadata: Any, *rest: Any) -> None:
+        key = prefix + "num_batches_tracked"
+        if local_metadata.get("version", 0) < 2 and self.track_running_stats and key not in state_dict:
+            state_dict[key] = self.num_batches_tracked  # the first version had none
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, *rest)
 
     def _check(self, input: Tensor) -> None:
         if input.ndim not in self.dims:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -51,7 +52,7 @@ def save_own(self: Any, destination: Any, prefix: str, keep_vars: bool) -> None:
         destination[prefix + EXTRA] = self.get_extra_state()
 
 
-def state_dict(self: Any, *, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> Any:
+def state_dict(self: Any, *args: Any, destination: Any = None, prefix: str = "", keep_vars: bool = False) -> Any:
     """Parameters and persistent buffers of the module and all inside, by their paths.
 
     Args:
@@ -59,6 +60,9 @@ def state_dict(self: Any, *, destination: Any = None, prefix: str = "", keep_var
         prefix: of each name.
         keep_vars: give the parameters themselves, instead of the same memory without history.
     """
+    if args:
+        warnings.warn("Positional args are being deprecated, use kwargs instead.", FutureWarning, stacklevel=2)
+        destination, prefix, keep_vars = (*args, *(destination, prefix, keep_vars)[len(args) :])
     if destination is None:
         destination = OrderedDict()
         destination._metadata = OrderedDict()
@@ -118,6 +122,8 @@ def _load(module: Any, name: str, t: Tensor, key: str, value: Any, assign: bool,
         return
     if is_lazy(t) and is_lazy(value):
         return
+    if not t.shape and len(value.shape) == 1 and not is_lazy(t):
+        value = value[0]  # type: ignore[index]  # before torch 0.4 there were no numbers without dimensions
     if tuple(value.shape) != tuple(t.shape):
         errors.append(
             f"size mismatch for {key}: copying a param with shape {value.shape!r} from checkpoint, the shape in "
