@@ -27,6 +27,9 @@ MORE = [
     case("gelu", rand(5000, low=-16, high=16), approximate="none"),
     case("gelu", rand(5000, low=-16, high=16), approximate="tanh"),
     case("relu", rand(5000)),
+    *[case(op, rand(5000, low=-8, high=8)) for op in ("sigmoid", "silu", "erf", "hardswish")],
+    case("huber_loss", rand(500), rand(500, seed=1), "none", 0.7),
+    case("smooth_l1_loss", rand(500), rand(500, seed=1), "mean", 0.7),
     case("cross_entropy", rand(500, 7), np.arange(500) % 7, rand(7, low=0.5), "mean", 3, results=(0,), constant=(2,)),
     case("cross_entropy", rand(500, 7), np.arange(500) % 7, None, "none", -100, results=(0,)),
     case("softmax", rand(300, 37, low=-50, high=50), -1),
@@ -43,9 +46,11 @@ MORE = [
     case("max_pool2d_with_indices", rand(3, 5, 11, 9), (3, 2), (2, 1), (1, 1), (2, 1), True, results=(0,)),
     case("max_pool3d_with_indices", rand(3, 5, 6, 7), (2, 3, 2), (2, 1, 2), (1, 1, 0), (1, 2, 1), False, results=(0,)),
 ]  # fmt: skip
-FITTING = {"gelu", "relu", "softmax", "log_softmax", "mse_loss", "cross_entropy", "attention", "convolution",
-           "layer_norm", "group_norm", "batch_norm", "rms_norm", "max_pool1d_with_indices", "max_pool2d_with_indices",
-           "max_pool3d_with_indices", "scatter_planes", "gather_planes"}  # fmt: skip
+FITTING = {
+    "sigmoid", "silu", "erf", "hardswish", "huber_loss", "smooth_l1_loss", "gelu", "relu", "softmax", "log_softmax",
+    "mse_loss", "cross_entropy", "attention", "convolution", "layer_norm", "group_norm", "batch_norm", "rms_norm",
+    "max_pool1d_with_indices", "max_pool2d_with_indices", "max_pool3d_with_indices", "scatter_planes", "gather_planes",
+}  # fmt: skip
 CASES = [c for m in MODULES for c in m.CASES if c.op in FITTING] + MORE
 
 
@@ -73,6 +78,7 @@ def everything(c: Case, floats: str) -> list[np.ndarray]:
 @pytest.mark.parametrize("c", CASES, ids=str)
 def test_loops_make_what_array_functions_do(c: Case, floats: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loops, "STEP", 8)
+    monkeypatch.setattr(loops, "LEAST", 1)
     monkeypatch.setattr(spread, "WAKING", 0)
     looped = everything(c, floats)
     monkeypatch.setattr(loops, "fit", lambda *a, **k: False)
@@ -82,8 +88,9 @@ def test_loops_make_what_array_functions_do(c: Case, floats: str, monkeypatch: p
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * max(1, np.abs(b).max(initial=0)))
 
 
-def test_each_loop_is_in_a_case() -> None:
+def test_each_loop_is_in_a_case(monkeypatch: pytest.MonkeyPatch) -> None:
     """Those that kernels call, but for the ones that only other loops do."""
+    monkeypatch.setattr(loops, "LEAST", 1)
     inner = {"exp", "largest", "reach", "lay", "add", "take", "put", "total", "squares", "dots"}
     called = set()
 
@@ -91,13 +98,11 @@ def test_each_loop_is_in_a_case() -> None:
         called.add(loop.__name__)
         over(loop, rows, width, *args)
 
-    over, loops.over = loops.over, spy
-    try:
-        for c in CASES:
-            everything(c, "float32")
-            everything(c, "float64")
-    finally:
-        loops.over = over
+    over = loops.over
+    monkeypatch.setattr(loops, "over", spy)
+    for c in CASES:
+        everything(c, "float32")
+        everything(c, "float64")
     public = {
         name
         for module in (lines, norms, updates, windows)
@@ -134,7 +139,26 @@ def test_exponentials_at_the_ends(exponential: Callable[[np.ndarray], np.ndarray
     np.testing.assert_allclose(exponential(x), [0, 0, 0, 0, 1, np.exp(88.7), *[np.inf] * 3, np.nan], rtol=1e-5)
 
 
-def test_what_is_not_finite_goes_where_it_does() -> None:
+@pytest.mark.parametrize("op", ["sigmoid", "silu", "erf", "hardswish"])
+def test_functions_of_elements_at_the_ends(op: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.array([-np.inf, -1e30, -90, -4, -1, -0.0, 0, 1e-30, 1, 4, 90, 1e30, np.inf, np.nan] * 20, F4)
+    with np.errstate(all="ignore"):
+        made = KERNELS[op].run(np, x)
+        np.testing.assert_allclose(made, KERNELS[op].run(np, x.astype("f8")), rtol=1e-6, atol=1e-37)
+        again = x.copy()
+        if KERNELS[op].out:
+            assert KERNELS[op].run(np, again, out=again) is again
+            np.testing.assert_array_equal(again, made)
+
+
+def test_erf_is_right_to_a_few_ulp() -> None:
+    x = np.linspace(-5, 5, 1_000_001).astype(F4)
+    right = KERNELS["erf"].run(np, x.astype("f8"))
+    assert np.max(np.abs(KERNELS["erf"].run(np, x) - right) / np.spacing(np.abs(right).astype(F4))) < 2.5
+
+
+def test_what_is_not_finite_goes_where_it_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loops, "LEAST", 1)
     engine = Engine()
     x = np.array([[np.nan, 1, 2], [np.inf, 1, 2], [-np.inf, 1, 2], [-np.inf] * 3], F4)
     with np.errstate(all="ignore"):
@@ -148,7 +172,8 @@ def test_what_is_not_finite_goes_where_it_does() -> None:
     np.testing.assert_array_equal(places.array[:, 0, 0], [0, 0, 2])
 
 
-def test_the_last_nan_and_the_first_of_equals_are_pooled() -> None:
+def test_the_last_nan_and_the_first_of_equals_are_pooled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loops, "LEAST", 1)
     engine = Engine()
     x = np.array([[1, np.nan, 3, np.nan, 2], [3, 5, 5, 1, 5], [-np.inf] * 5], F4)[:, None]
     _, places = engine.call("max_pool1d_with_indices", engine.wrap(x), (5,), (), (2,), (1,), False)
@@ -157,7 +182,8 @@ def test_the_last_nan_and_the_first_of_equals_are_pooled() -> None:
 
 @pytest.mark.parametrize("op", ["scatter_planes", "gather_planes"])
 @pytest.mark.parametrize("place", [-1, 12])
-def test_a_place_out_of_bounds_is_refused(op: str, place: int) -> None:
+def test_a_place_out_of_bounds_is_refused(op: str, place: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loops, "LEAST", 1)
     x, at = np.ones((2, 3, 3, 4)), np.full((2, 3, 2, 2), place)
     args = (x, at, 2) if op == "gather_planes" else (np.ones(at.shape), at, (3, 4), False, Engine().wrap(x).spec)
     with pytest.raises(IndexError, match="index out of bounds for planes of 12 elements"):
@@ -186,7 +212,8 @@ def test_adam_goes_as_array_functions_do(floats: str, amsgrad: bool, decoupled: 
 
 
 @pytest.mark.parametrize("target", [-1, 7, 2**40])
-def test_a_target_that_is_no_class_is_refused(target: int) -> None:
+def test_a_target_that_is_no_class_is_refused(target: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loops, "LEAST", 1)
     x, logs, t = np.ones((3, 7), F4), np.ones((3, 1), F4), np.array([1, target, -100])
     with pytest.raises(IndexError, match=f"Target {target} is out of bounds"):
         KERNELS["cross_entropy_backward"].run(np, F4(1).reshape(()), x, t, None, logs, "mean", -100)
@@ -207,6 +234,7 @@ def test_a_result_may_be_where_an_argument_is(scale: float) -> None:
 def test_blocks_of_windows_are_laid_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     c = case("convolution", rand(3, 2, 4, 5, 6), rand(4, 2, 2, 3, 2, seed=1), None, (1, 1, 1), (1, 1, 1), (1, 1, 1),
              False, (0, 0, 0), 1)  # fmt: skip
+    monkeypatch.setattr(loops, "LEAST", 1)
     whole = everything(c, "float64")
     for size in (1, 200, 1000):
         monkeypatch.setattr(columns, "BLOCK", size)

@@ -33,7 +33,8 @@ kernel("hardtanh", lambda xp, input, min_val, max_val, out=None: xp.clip(input, 
 kernel("hardtanh_backward", lambda xp, grad, input, min_val, max_val:
        kept(xp, grad, (input > min_val) & (input < max_val)))  # fmt: skip
 kernel("hardsigmoid", lambda xp, input: xp.clip(input / 6 + 0.5, 0, 1))
-kernel("hardswish", lambda xp, input: input * xp.clip(input / 6 + 0.5, 0, 1))
+kernel("hardswish", lambda xp, input: loops.each("hardswish", input) if loops.fit(xp, input, single=True)
+       else input * xp.clip(input / 6 + 0.5, 0, 1))  # fmt: skip
 kernel("hardshrink", lambda xp, input, lambd: select(xp, abs(input) <= lambd, input.dtype.type(0), input))
 kernel("hardshrink_backward", lambda xp, grad, input, lambd:
        without(xp, grad, (input >= -lambd) & (input <= lambd)))  # fmt: skip
@@ -48,8 +49,10 @@ def elu(xp: Any, input: Any, alpha: float, scale: float, input_scale: float) -> 
 
 
 @kernel("silu")
-def silu(xp: Any, input: Any) -> Any:
-    return input / (xp.exp(-input) + 1)
+def silu(xp: Any, input: Any, out: Any = None) -> Any:
+    if loops.fit(xp, input, out, single=True):
+        return loops.each("silu", input, out=out)
+    return xp.divide(input, xp.exp(-input) + 1, out=out)
 
 
 @kernel("softplus")

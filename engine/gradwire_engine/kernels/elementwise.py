@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from gradwire_engine import loops
 from gradwire_engine.backend import NUMPY_DTYPE, filled, finfo, log_add_exp, on_cpu
 from gradwire_engine.masks import FEW, select
 from gradwire_engine.registry import kernel
@@ -77,6 +78,8 @@ def exp2(xp: Any, input: Any, out: Any = None) -> Any:
 
 @kernel("sigmoid")
 def sigmoid(xp: Any, input: Any, out: Any = None) -> Any:
+    if loops.fit(xp, input, out, single=True):
+        return loops.each("sigmoid", input, out=out)
     e = xp.exp(xp.negative(input, out=out), out=out)
     return xp.true_divide(1, xp.add(e, 1, out=out), out=out)
 

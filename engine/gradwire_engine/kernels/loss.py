@@ -41,6 +41,8 @@ def mse_loss(xp: Any, input: Any, target: Any, reduction: str) -> Any:
 
 def _bent(xp: Any, d: Any, limit: float, scale: float) -> Any:
     """``scale * d ** 2 / 2`` up to the limit, and straight on from there: m (d - m / 2), m being d up to the limit."""
+    if loops.fit(xp, d, single=True):
+        return loops.each("bent", d, d.dtype.type(limit), d.dtype.type(scale))
     m = xp.asarray(xp.minimum(d, limit))
     made = xp.asarray(m * -0.5)
     made += d

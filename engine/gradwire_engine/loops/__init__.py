@@ -14,19 +14,24 @@ from typing import Any
 
 import numpy as np
 
+from gradwire_engine.backend import filled
 from gradwire_engine.spread import share_loop
 
 STEP = 1 << 12
 """Elements that are done first: little enough to leave something to share, and enough to tell how long that takes."""
+LEAST = 256
+"""Elements of an array from which on a loop may do: of fewer, what it takes to have it compiled would be missed."""
 _SINGLE = frozenset({np.dtype(np.float32)})
 _TYPES = _SINGLE | {np.dtype(np.float64)}
 
 
 def fit(xp: Any, *arrays: Any, single: bool = False) -> bool:
-    """Whether arrays are what a loop takes: NumPy's, of one type of 4 or 8 bytes, or ``single``: of 4. None fits."""
+    """Whether arrays are what a loop takes: NumPy's, of one type of 4 or 8 bytes, or ``single``: of 4. None fits;
+    few elements don't."""
     dtype = arrays[0].dtype
     return (
         xp is np
+        and arrays[0].size >= LEAST
         and dtype in (_SINGLE if single else _TYPES)
         and all(a is None or (a.dtype == dtype and type(a) is np.ndarray) for a in arrays)
     )
@@ -35,3 +40,13 @@ def fit(xp: Any, *arrays: Any, single: bool = False) -> bool:
 def over(loop: Callable[..., Any], rows: int, width: int, *args: Any) -> None:
     """Run a loop over rows, each as much work as ``width`` elements, on as many cores as are worth it."""
     share_loop(loop, args, rows, max(1, STEP // max(1, width)))
+
+
+def each(function: str, *arrays: Any, out: Any = None) -> Any:
+    """What one of the functions of elements makes."""
+    from gradwire_engine.loops import elements
+
+    f = getattr(elements, function)
+    if out is None or any(np.may_share_memory(out, a) for a in arrays):  # vectors want to know that it is elsewhere
+        return filled(out, f(*arrays))
+    return f(*arrays, out=out)

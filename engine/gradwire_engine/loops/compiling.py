@@ -37,6 +37,10 @@ def exact(f: F) -> F:
     return _compiled(f, fastmath={"contract"}, forceinline=True)
 
 
+SUMS_IN_PARTS = {"contract", "reassoc", "arcp", "nsz"}
+"""Sums are taken in several parts, as vectors add; infinities and NaN are as always."""
+
+
 def loop(f: F) -> F:
-    """A loop. Sums are taken in several parts, as vectors add; infinities and NaN are as always."""
-    return _compiled(f, fastmath={"contract", "reassoc", "arcp", "nsz"})
+    """A loop."""
+    return _compiled(f, fastmath=SUMS_IN_PARTS)
