@@ -88,6 +88,7 @@ def embedding_bag(input: Tensor, weight: Tensor, offsets: Tensor | None = None, 
     if offsets is None:
         bags = input.shape[0]
         offsets = ops.arange(0, flat.shape[0], input.shape[1], dtype=dtypes.int64)
+        include_last_offset = False  # that is of offsets that were given
     else:
         bags = offsets.shape[0] - include_last_offset
     if max_norm is not None:

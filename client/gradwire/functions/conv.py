@@ -85,6 +85,18 @@ conv1d, conv2d, conv3d = (_convolution(n) for n in (1, 2, 3))
 conv_transpose1d, conv_transpose2d, conv_transpose3d = (_transposed(n) for n in (1, 2, 3))
 
 
+@export("conv_tbc", "nn.functional.conv_tbc")
+def conv_tbc(input: Tensor, weight: Tensor, bias: Tensor, pad: int = 0) -> Tensor:
+    """Convolution over steps: of (steps, N, channels) by (kernel, channels, channels of the result)."""
+    for what, t, n, dims in (("Input", input, 3, ": time, batch, in_channel"),
+                             ("Weight", weight, 3, " tensor: kernel_width, in_channels, out_channels."),
+                             ("Bias", bias, 1, "")):  # fmt: skip
+        if t.ndim != n:
+            raise RuntimeError(f"{what} must have {n} dims{dims}" if n == 3 else "Bias must be 1-D")
+    made = conv1d(ops.permute(input, (1, 2, 0)), ops.permute(weight, (2, 1, 0)), bias, padding=pad)
+    return ops.permute(made, (2, 0, 1))
+
+
 @export("nn.functional.unfold")
 def unfold(input: Tensor, kernel_size: Ints, dilation: Ints = 1, padding: Ints = 0, stride: Ints = 1) -> Tensor:
     """Every sliding block of a batch of images, as a column."""

@@ -47,6 +47,17 @@ def _load() -> dict[str, Any]:
     return made
 
 
+LACKING = {
+    **dict.fromkeys(("DataParallel", "SyncBatchNorm", "parallel"), "a session has one device"),
+    "quantized": "there are no quantized types",
+}
+
+
+def __getattr__(name: str) -> Any:
+    why = f": {LACKING[name]}" if name in LACKING else ""
+    raise AttributeError(f"module 'gradwire.nn' has no attribute {name!r}{why}")
+
+
 def load() -> None:
     """Put the layers here; called when the package is imported."""
     globals().update(_load())

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from gradwire.dispatch import ops
+from gradwire.functions.construct import tensor
 from gradwire.functions.conv import each
 from gradwire.nn import functional as F
 from gradwire.nn import init
@@ -194,6 +196,29 @@ SHAPES = layers([
 
 
 globals().update(ACTIVATIONS | DROPOUTS | POOLS | PADS | SHAPES)
+
+
+class CrossMapLRN2d(Module):
+    """Division of images, (N, C, H, W), by a power of k + alpha times the mean square of neighbouring channels.
+
+    As in torch, the first channel is a neighbour of all.
+    """
+
+    def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1):
+        super().__init__()
+        self.size, self.alpha, self.beta, self.k = size, alpha, beta, k
+
+    def forward(self, input: Tensor) -> Tensor:
+        if input.ndim != 4:
+            raise ValueError(f"CrossMapLRN2d: Expected input to be 4D, got {input.ndim}D instead.")
+        reach, channels = (self.size + 1) // 2, range(input.shape[1])
+        near = tensor([[float(j < c + reach and (j == 0 or j > c - reach)) for j in channels] for c in channels])
+        squares = (input * input).flatten(2)  # type: ignore[operator]
+        sums = ops.matmul(near.to(input.dtype), squares).reshape(input.shape)  # type: ignore[attr-defined]
+        return input * (sums * (self.alpha / self.size) + self.k) ** -self.beta  # type: ignore[no-any-return, operator]
+
+    def extra_repr(self) -> str:
+        return f"{self.size}, alpha={self.alpha}, beta={self.beta}, k={self.k}"
 
 
 class PairwiseDistance(Module):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
 from typing import Any
 
 from gradwire.dispatch import ops
@@ -12,6 +15,30 @@ from gradwire.nn.linear import Linear
 from gradwire.nn.module import Module
 from gradwire.nn.parameter import Parameter
 from gradwire.tensor import Tensor
+
+
+class SDPBackend(Enum):
+    """The ways in which torch computes attention."""
+
+    ERROR = -1
+    MATH = 0
+    FLASH_ATTENTION = 1
+    EFFICIENT_ATTENTION = 2
+    CUDNN_ATTENTION = 3
+    OVERRIDEABLE = 4
+
+
+@contextmanager
+def sdpa_kernel(backends: list[SDPBackend] | SDPBackend, set_priority: bool = False) -> Iterator[None]:
+    """Changes nothing: the server has one way to compute attention.
+
+    Raises:
+        AssertionError: a backend is none.
+    """
+    several = [backends] if isinstance(backends, SDPBackend) else backends
+    if not isinstance(several, list) or not all(isinstance(b, SDPBackend) for b in several):
+        raise AssertionError("Backend must be an instance of SDPBackend or a list of SDPBackend instances")
+    yield
 
 
 class NonDynamicallyQuantizableLinear(Linear):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import warnings
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
@@ -77,6 +78,21 @@ class _Numbered(Module):
         found = self[key]
         del self[key]
         return found
+
+
+class Container(Module):
+    """Modules by name: what there was before one could assign them."""
+
+    def __init__(self, **kwargs: Any):
+        super().__init__()
+        warnings.warn(
+            "`nn.Container` is deprecated. All of its functionality is now implemented in `nn.Module`. Subclass that "
+            "instead.",
+            FutureWarning,
+            stacklevel=2,
+        )
+        for name, module in kwargs.items():
+            self.add_module(name, module)
 
 
 class Sequential(_Numbered):

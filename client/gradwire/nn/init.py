@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from gradwire.tensor import Tensor
 
 GAINS: dict[str, Callable[[float], float]] = {
     **dict.fromkeys(("linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",
-                     "sigmoid"), lambda slope: 1.0),
+                     "sigmoid"), lambda slope: 1),
     "tanh": lambda slope: 5.0 / 3,
     "relu": lambda slope: math.sqrt(2.0),
     "leaky_relu": lambda slope: math.sqrt(2.0 / (1 + slope**2)),
@@ -31,9 +32,11 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     """
     if nonlinearity not in GAINS:
         raise ValueError(f"Unsupported nonlinearity {nonlinearity}")
-    if param is not None and (isinstance(param, bool) or not isinstance(param, (int, float))):
+    if nonlinearity != "leaky_relu" or param is None:
+        return GAINS[nonlinearity](0.01)
+    if isinstance(param, bool) or not isinstance(param, (int, float)):
         raise ValueError(f"negative_slope {param} not a valid number")
-    return GAINS[nonlinearity](0.01 if param is None else param)
+    return GAINS[nonlinearity](param)
 
 
 def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
@@ -173,3 +176,25 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any =
         order = empty(rows, columns).uniform_(generator=generator).argsort(0)  # type: ignore[attr-defined]
         normal_(tensor, 0.0, std, generator)
         return tensor.masked_fill_(order < math.ceil(sparsity * rows), 0)  # type: ignore[attr-defined, no-any-return]
+
+
+def _old(new: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """A function by the name that it had before in-place functions ended in an underscore."""
+    name = new.__name__.removesuffix("_")
+
+    @functools.wraps(new)
+    def old(*args: Any, **kwargs: Any) -> Tensor:
+        warnings.warn(
+            f"`nn.init.{name}` is now deprecated in favor of `nn.init.{name}_`.", FutureWarning, stacklevel=2
+        )
+        return new(*args, **kwargs)
+
+    old.__name__ = old.__qualname__ = name
+    old.__doc__ = f"The old name of :func:`{name}_`."
+    return old
+
+
+globals().update({f.__name__: f for f in map(_old, (
+    uniform_, normal_, constant_, eye_, dirac_, xavier_uniform_, xavier_normal_, kaiming_uniform_, kaiming_normal_,
+    orthogonal_, sparse_,
+))})  # fmt: skip

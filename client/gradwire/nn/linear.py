@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 from gradwire.autograd.grad_mode import no_grad
@@ -61,6 +62,8 @@ class Linear(Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
+        if 0 in self.weight.shape:
+            warnings.warn("Initializing zero-element tensors is a no-op", stacklevel=3)
         draw(self, 1 / math.sqrt(self.in_features) if self.in_features else 0.0)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -82,7 +85,7 @@ class Bilinear(Module):
                  device: Any = None, dtype: Any = None):  # fmt: skip
         super().__init__()
         if in1_features <= 0:
-            raise ValueError(f"in1_features must be > 0, but got {in1_features}")
+            raise ValueError(f"in1_features must be > 0, but got (in1_features={in1_features})")
         self.in1_features, self.in2_features, self.out_features = in1_features, in2_features, out_features
         self.weight = parameter(out_features, in1_features, in2_features, device=device, dtype=dtype)
         self.register_parameter("bias", parameter(out_features, device=device, dtype=dtype) if bias else None)
@@ -197,9 +200,25 @@ class EmbeddingBag(Module):
             self.weight = parameter(num_embeddings, embedding_dim, device=device, dtype=dtype)
             self.reset_parameters()
         else:
+            if list(_weight.shape) != [num_embeddings, embedding_dim]:
+                raise AssertionError("Shape of weight does not match num_embeddings and embedding_dim")
             self.weight = Parameter(_weight)
 
     reset_parameters = Embedding.reset_parameters
+
+    @classmethod
+    def from_pretrained(cls, embeddings: Tensor, freeze: bool = True, max_norm: float | None = None,
+                        norm_type: float = 2.0, scale_grad_by_freq: bool = False, mode: str = "mean",
+                        sparse: bool = False, include_last_offset: bool = False,
+                        padding_idx: int | None = None) -> EmbeddingBag:  # fmt: skip
+        """A layer with a given table."""
+        if embeddings.ndim != 2:
+            raise AssertionError("Embeddings parameter is expected to be 2-dimensional")
+        made = cls(*embeddings.shape, max_norm=max_norm, norm_type=norm_type, scale_grad_by_freq=scale_grad_by_freq,
+                   mode=mode, sparse=sparse, _weight=embeddings, include_last_offset=include_last_offset,
+                   padding_idx=padding_idx)  # fmt: skip
+        made.weight.requires_grad_(not freeze)
+        return made
 
     def forward(self, input: Tensor, offsets: Tensor | None = None, per_sample_weights: Tensor | None = None) -> Tensor:
         return F.embedding_bag(input, self.weight, offsets, self.max_norm, self.norm_type,  # type: ignore[no-any-return]

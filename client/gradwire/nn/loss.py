@@ -4,13 +4,34 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 from gradwire.nn import functional as F
+from gradwire.nn.activation import PairwiseDistance
 from gradwire.nn.linear import Linear
 from gradwire.nn.module import Module
 from gradwire.nn.table import declared, with_constructor
 from gradwire.tensor import Tensor
+
+
+def _multi_margin(given: dict[str, Any]) -> None:
+    if given["p"] not in (1, 2):
+        raise ValueError("only p == 1 and p == 2 supported")
+    weight = given["weight"]
+    if weight is not None and weight.ndim != 1:
+        raise ValueError(f"MultiMarginLoss: expected weight to be None or 1D tensor, got {weight.ndim}D instead")
+
+
+def _has_margin(name: str, given: dict[str, Any]) -> None:
+    if given["margin"] <= 0:
+        raise ValueError(f"{name}: expected margin to be greater than 0, got {given['margin']} instead")
+
+
+def _distance(given: dict[str, Any]) -> None:
+    _has_margin("TripletMarginWithDistanceLoss", given)
+    given["distance_function"] = given["distance_function"] or PairwiseDistance()
+
 
 OLD = "size_average=None, reduce=None, reduction='mean'"
 LOSSES = (
@@ -34,11 +55,11 @@ LOSSES = (
     (f"MultiLabelMarginLoss({OLD})", "multilabel_margin_loss"),
     (f"MultiLabelSoftMarginLoss(weight=None, {OLD})", "multilabel_soft_margin_loss"),
     ("MultiMarginLoss(p=1, margin=1.0, weight=None, size_average=None, reduce=None, reduction='mean')",
-     "multi_margin_loss"),
+     "multi_margin_loss", _multi_margin),
     ("TripletMarginLoss(margin=1.0, p=2.0, eps=1e-06, swap=False, size_average=None, reduce=None, "
-     "reduction='mean')", "triplet_margin_loss"),
+     "reduction='mean')", "triplet_margin_loss", lambda given: _has_margin("TripletMarginLoss", given)),
     ("TripletMarginWithDistanceLoss(*, distance_function=None, margin=1.0, swap=False, reduction='mean')",
-     "triplet_margin_with_distance_loss"),
+     "triplet_margin_with_distance_loss", _distance),
 )  # fmt: skip
 
 
@@ -69,7 +90,7 @@ class _WeightedLoss(_Loss):
         self.register_buffer("weight", weight)
 
 
-def _loss(text: str, function: str) -> type:
+def _loss(text: str, function: str, check: Callable[[dict[str, Any]], None] = lambda given: None) -> type:
     name, told = declared(text)
     run = getattr(F, function)
     names = [p for p in told.parameters if p not in ("self", "size_average", "reduce")]
@@ -77,6 +98,7 @@ def _loss(text: str, function: str) -> type:
     def start(self: Any, given: dict[str, Any]) -> None:
         average, reduce = given.pop("size_average", None), given.pop("reduce", None)
         self.reduction = _reduction(average, reduce, given.pop("reduction"), 4)
+        check(given)
         for k, v in given.items():
             if k in ("weight", "pos_weight"):
                 self.register_buffer(k, v)
@@ -93,6 +115,15 @@ def _loss(text: str, function: str) -> type:
 
 CLASSES = {c.__name__: c for c in (_loss(*row) for row in LOSSES)}
 globals().update(CLASSES)
+
+
+class NLLLoss2d(CLASSES["NLLLoss"]):  # type: ignore[misc, name-defined]
+    """:class:`NLLLoss` by an old name."""
+
+    def __init__(self, *args: Any, **kwargs: Any):
+        text = "`NLLLoss2d` has been deprecated. Please use `NLLLoss` instead as a drop-in replacement."
+        warnings.warn(text, FutureWarning, stacklevel=2)
+        super().__init__(*args, **kwargs)
 
 
 class LinearCrossEntropyLoss(Module):
