@@ -49,7 +49,7 @@ from gradwire.waits import deadline
 from gradwire_proto.errors import LinAlgError
 
 __version__ = metadata.version("gradwire")
-e, inf, nan, pi = math.e, math.inf, math.nan, math.pi
+e, inf, nan, pi, newaxis = math.e, math.inf, math.nan, math.pi, None
 globals().update(_types.DTYPES | _types.LAYOUTS | _types.MEMORY_FORMATS)  # type: ignore[arg-type]
 
 

@@ -62,3 +62,9 @@ def test_error(f, kind, text):
         f().numpy()
     assert type(e.value) is kind
     assert str(e.value).startswith(text)
+
+
+@pytest.mark.parametrize("f", [torch.xlogy, torch.bitwise_and, torch.special.zeta])
+def test_ops_of_numbers_alone_are_refused(f):
+    with pytest.raises(TypeError, match=r"received an invalid combination of arguments - got \(int, int\), but"):
+        f(2, 3)

@@ -10,6 +10,23 @@ from tests.engine.harness import case, check, crand, host, rand, run
 
 POSITIVE, UNIT = rand(4, low=0.3, high=3.0), rand(4, low=-0.9, high=0.9)
 
+POLYNOMIALS = {
+    "chebyshev_polynomial_t": special.eval_chebyt,
+    "chebyshev_polynomial_u": special.eval_chebyu,
+    "chebyshev_polynomial_v": lambda n, x: special.eval_jacobi(n, -0.5, 0.5, x) / special.eval_jacobi(n, -0.5, 0.5, 1),
+    "chebyshev_polynomial_w": lambda n, x: (
+        (2 * n + 1) * special.eval_jacobi(n, 0.5, -0.5, x) / special.eval_jacobi(n, 0.5, -0.5, 1)
+    ),
+    "shifted_chebyshev_polynomial_t": special.eval_sh_chebyt,
+    "shifted_chebyshev_polynomial_u": special.eval_sh_chebyu,
+    "shifted_chebyshev_polynomial_v": lambda n, x: POLYNOMIALS["chebyshev_polynomial_v"](n, 2 * x - 1),
+    "shifted_chebyshev_polynomial_w": lambda n, x: POLYNOMIALS["chebyshev_polynomial_w"](n, 2 * x - 1),
+    "hermite_polynomial_h": special.eval_hermite,
+    "hermite_polynomial_he": special.eval_hermitenorm,
+    "laguerre_polynomial_l": special.eval_laguerre,
+    "legendre_polynomial_p": special.eval_legendre,
+}
+
 CASES = [
     case("erf", rand(3), ref=special.erf),
     case("erf_", rand(3), ref=special.erf),
@@ -48,6 +65,11 @@ CASES = [
     case("special_xlog1py", rand(2, 3), rand(3, low=-0.5), ref=special.xlog1py),
     case("special_zeta", 2.5, POSITIVE, ref=special.zeta),
     case("special_zeta", POSITIVE + 1, 2.0, ref=special.zeta, order=0, label="exponent"),
+    *(case(f"special_{name}", 2 * rand(4, 1), np.array([0, 1, 2, 5, 9]), ref=lambda x, n, f=f: f(n, x))
+      for name, f in POLYNOMIALS.items()),
+    case("special_legendre_polynomial_p", rand(2), -1, ref=lambda x, n: 0 * x, label="negative degree"),
+    case("special_legendre_polynomial_p", rand(2), 2.7, ref=lambda x, n: special.eval_legendre(2, x), label="cut"),
+    case("special_hermite_polynomial_h", 0.5, np.array([1.0, 2.0]), ref=lambda x, n: n * [1, -0.5], label="number"),
 ]
 
 

@@ -88,6 +88,6 @@ def polygamma_(self: Tensor, n: int) -> Tensor:
 
 
 # torch has these in-place forms as functions, too.
-for _name in ("arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctanh", "clamp", "clamp_max", "clamp_min", "clip",
-              "fix", "gcd", "lcm", "ldexp", "negative", "xlogy"):  # fmt: skip
+for _name in ("addmv", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctanh", "clamp", "clamp_max",
+              "clamp_min", "clip", "detach", "fill", "fix", "gcd", "lcm", "ldexp", "negative", "xlogy"):  # fmt: skip
     EXPORTS[f"{_name}_"] = getattr(Tensor, f"{_name}_")

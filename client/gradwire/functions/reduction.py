@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -113,6 +114,38 @@ def norm(input: Tensor, p: Any = "fro", dim: int | Sequence[int] | None = None, 
         matrix_norm: Callable[..., Tensor] = EXPORTS["linalg.matrix_norm"]
         return matrix_norm(input, "nuc", dims, keepdim, dtype=dtype, out=out)
     return ops.linalg_vector_norm(input, 2 if p in (None, "fro") else p, dim, keepdim, dtype=dtype, out=out)
+
+
+def _superseded(name: str, by: str) -> None:
+    warnings.warn(
+        f"at::{name} is deprecated and it is just left for JIT compatibility. It will be removed in a future PyTorch "
+        f"release. Please use `{by}` instead",
+        stacklevel=4,
+    )
+
+
+@export("frobenius_norm", out=True)
+def frobenius_norm(input: Tensor, dim: int | Sequence[int], keepdim: bool = False) -> Tensor:
+    """As ``linalg.vector_norm``, which has taken its place."""
+    _superseded("frobenius_norm", "linalg.vector_norm(A, 2., dim, keepdim)")
+    return ops.linalg_vector_norm(input, 2, dim, keepdim)
+
+
+@export("nuclear_norm", out=True)
+def nuclear_norm(input: Tensor, dim: Any = (-2, -1), keepdim: bool = False) -> Tensor:
+    """As ``linalg.matrix_norm`` of order ``"nuc"``, which has taken its place."""
+    _superseded("nuclear_norm", "linalg.matrix_norm(A, 'nuc', dim, keepdim)")
+    dim, keepdim = ((-2, -1), dim) if isinstance(dim, bool) else (dim, keepdim)
+    return EXPORTS["linalg.matrix_norm"](input, "nuc", dim, keepdim)  # type: ignore[no-any-return]
+
+
+@export("norm_except_dim")
+def norm_except_dim(v: Tensor, pow: int = 2, dim: int = 0) -> Tensor:
+    """The norm of each slice along ``dim``, in a shape that broadcasts; of the whole where ``dim`` is -1."""
+    if dim == -1:
+        return ops.linalg_vector_norm(v, pow)
+    (kept,) = wrap_dims((dim,), v.ndim)
+    return ops.linalg_vector_norm(v, pow, tuple(d for d in range(v.ndim) if d != kept), True)
 
 
 @export("dist", "Tensor.dist")

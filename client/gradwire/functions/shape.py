@@ -293,7 +293,7 @@ def split_method(self: Tensor, split_size: int | Sequence[int], dim: int = 0) ->
     return _split(self, split_size, dim)
 
 
-@export("unsafe_split", "Tensor.unsafe_split")
+@export("unsafe_split", "Tensor.unsafe_split", "unsafe_split_with_sizes", "Tensor.unsafe_split_with_sizes")
 def unsafe_split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """As ``split``, but pieces that may be written to: here, copies."""
     return tuple(ops.clone(t) for t in _split(tensor, split_size_or_sections, dim))

@@ -88,7 +88,15 @@ def pointwise(
     @elementwise
     def rule(op: Op, *args: Any) -> Inferred:
         parts = [a for a, p in zip(args, op.params, strict=True) if p.is_tensor and a is not None]
-        shape = broadcast_shapes(*[a.shape for a in parts if isinstance(a, Spec)])
+        shapes = [a.shape for a in parts if isinstance(a, Spec)]
+        if not shapes:
+            got = ", ".join(type(a).__name__ for a in parts)
+            way = ", ".join(f"Tensor {p.name}" for p in op.params if p.is_tensor)
+            raise TypeError(
+                f"{op.name}() received an invalid combination of arguments - got ({got}), but expected one of:\n"
+                f" * ({way})\n"
+            )
+        shape = broadcast_shapes(*shapes)
         compute = common_dtype(parts)
         if compute.category in reject:
             refusals = reject if isinstance(reject, Mapping) else unmade(f"{op.name}_cpu", *reject)

@@ -86,3 +86,20 @@ op("special_xlog1py(Tensor|Scalar input, Tensor|Scalar other) -> Tensor", meta=_
    alias=("special.xlog1py",), public=False, method=False, doc="input * log1p(other), 0 where input is 0.")
 op("special_zeta(Tensor|Scalar input, Tensor|Scalar other) -> Tensor", meta=_real("zeta_cpu"), alias=("special.zeta",),
    public=False, method=False, doc="Hurwitz zeta function: the sum of (other + k) ** -input over k.")
+
+for _name, _doc in (
+    ("chebyshev_polynomial_t", "Chebyshev polynomial of the first kind, of degree n: cos(n * acos(x))."),
+    ("chebyshev_polynomial_u", "Chebyshev polynomial of the second kind, of degree n."),
+    ("chebyshev_polynomial_v", "Chebyshev polynomial of the third kind, of degree n."),
+    ("chebyshev_polynomial_w", "Chebyshev polynomial of the fourth kind, of degree n."),
+    ("shifted_chebyshev_polynomial_t", "chebyshev_polynomial_t(2 * x - 1, n)."),
+    ("shifted_chebyshev_polynomial_u", "chebyshev_polynomial_u(2 * x - 1, n)."),
+    ("shifted_chebyshev_polynomial_v", "chebyshev_polynomial_v(2 * x - 1, n)."),
+    ("shifted_chebyshev_polynomial_w", "chebyshev_polynomial_w(2 * x - 1, n)."),
+    ("hermite_polynomial_h", "Hermite polynomial of the physicists, of degree n."),
+    ("hermite_polynomial_he", "Hermite polynomial of the probabilists, of degree n."),
+    ("laguerre_polynomial_l", "Laguerre polynomial of degree n."),
+    ("legendre_polynomial_p", "Legendre polynomial of degree n."),
+):
+    op(f"special_{_name}(Tensor|Scalar x, Tensor|Scalar n) -> Tensor", meta=_real(f"{_name}_cpu"),
+       differentiable=False, alias=(f"special.{_name}",), public=False, method=False, doc=_doc)
