@@ -85,3 +85,37 @@ def test_ways_to_compute_attention():
     assert torch.equal(made, F.scaled_dot_product_attention(x, x, x))
     with pytest.raises(AssertionError, match="Backend must be an instance of SDPBackend or a list of"), sdpa_kernel(3):
         pass
+
+
+@pytest.mark.parametrize(("make", "error", "text"), [
+    (lambda: nn.Unflatten(1, 3), TypeError, "unflattened_size must be a tuple of ints, but found type int"),
+    (lambda: nn.Unflatten(1, (2, "x")), TypeError, "must be tuple of ints, but found element of type str at pos 1"),
+    (lambda: nn.Hardtanh(1, -1), AssertionError, r"max_val \(-1\) must be greater than min_val \(1\)"),
+    (lambda: nn.Sigmoid(3), TypeError, r"Sigmoid.__init__\(\) takes 1 positional argument but 2 were given"),
+    (lambda: nn.ReLU(1, 2), TypeError, r"ReLU.__init__\(\) takes from 1 to 2 positional arguments but 3 were given"),
+    (lambda: nn.Threshold(1), TypeError, r"Threshold.__init__\(\) missing 1 required positional argument: 'value'"),
+    (lambda: nn.BatchNorm1d(4)(torch.ones(3, 5)), RuntimeError, "running_mean should contain 5 elements not 4"),
+    (lambda: nn.LayerNorm(4)(torch.ones(3, 4).double()), RuntimeError, "mixed dtype .CPU.: all inputs must share same"),
+    (lambda: nn.GroupNorm(2, 4)(torch.ones(3, 4).double()), RuntimeError, "mixed dtype"),
+    (lambda: nn.BatchNorm1d(4).eval()(torch.ones(3, 4).double()), RuntimeError, "mixed dtype"),
+    (lambda: nn.ConvTranspose1d(2, 2, 3, 2)(torch.ones(1, 2, 3), output_size=(9,)), ValueError,
+     r"requested an output size of \(9,\), but valid sizes range from \[7\] to \[8\]"),
+    (lambda: nn.Unfold(5)(torch.ones(1, 1, 4, 4)), RuntimeError, r"padding=\(0, 0\), calculated shape of the array"),
+    (lambda: nn.InstanceNorm1d(2).load_state_dict(dict(nn.BatchNorm1d(2, affine=False).state_dict())), RuntimeError,
+     'Unexpected running stats buffer.s. "running_mean" and "running_var" for InstanceNorm1d with track_running_stats'),
+])  # fmt: skip
+def test_layers_refuse_in_torchs_words(make, error, text):
+    with pytest.raises(error, match=text):
+        make()
+
+
+def test_smaller_types_are_normalized_by_float32_parameters():
+    assert nn.LayerNorm(4)(torch.ones(3, 4).half()).dtype is torch.float16
+    assert nn.BatchNorm1d(4)(torch.randn(3, 4).bfloat16()).dtype is torch.bfloat16
+
+
+def test_layers_warn_of_arguments():
+    with pytest.warns(FutureWarning, match="keyword argument `min_value` is deprecated and renamed to `min_val`"):
+        nn.Hardtanh(min_value=-2)
+    with pytest.warns(UserWarning, match="input's size at dim=1 does not match num_features"):
+        nn.InstanceNorm1d(3)(torch.ones(2, 4, 5))

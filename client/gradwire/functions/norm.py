@@ -23,6 +23,9 @@ def _check_batch(size: Sequence[int], shown: Any) -> None:
 def _trained(input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None,
              bias: Tensor | None, momentum: float, eps: float) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Normalization with the batch's mean and variance, towards which the running ones are moved."""
+    for name, running in (("running_mean", running_mean), ("running_var", running_var)):
+        if running is not None and running.numel() != input.shape[1]:
+            raise RuntimeError(f"{name} should contain {input.shape[1]} elements not {running.numel()}")
     output, mean, var = ops.batch_norm(input, weight, bias, eps)
     if running_mean is not None and running_var is not None:
         count = input.numel() // max(input.shape[1], 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from gradwire.functions.conv import each
@@ -117,12 +118,12 @@ class _ConvTransposeNd(_ConvNd):
                       device, dtype)  # fmt: skip
 
     def forward(self, input: Tensor, output_size: Any = None) -> Tensor:
-        more = self.output_padding if output_size is None else self._missing(input, list(output_size))
+        more = self.output_padding if output_size is None else self._missing(input, output_size)
         run = getattr(F, f"conv_transpose{self.n}d")
         return run(input, self.weight, self.bias, self.stride, self.padding, more, self.groups,  # type: ignore[no-any-return]
                    self.dilation)  # fmt: skip
 
-    def _missing(self, input: Tensor, size: list[int]) -> tuple[int, ...]:
+    def _missing(self, input: Tensor, size: Sequence[int]) -> tuple[int, ...]:
         """The output padding with which the result has a size."""
         n = self.n
         extra = input.ndim - n

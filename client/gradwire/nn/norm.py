@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from gradwire.autograd.grad_mode import no_grad
@@ -111,6 +112,22 @@ class _InstanceNorm(_NormBase):
                  bias: bool = True):  # fmt: skip
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
 
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, local_metadata: Any, strict: bool, missing: Any,
+                              unexpected: Any, errors: list[str]) -> None:  # fmt: skip
+        old = [prefix + n for n in ("running_mean", "running_var") if prefix + n in state_dict]
+        if "version" not in local_metadata and not self.track_running_stats and old:
+            name, shown = type(self).__name__, [f'"{k}"' for k in old]
+            errors.append(
+                f"Unexpected running stats buffer(s) {' and '.join(shown)} for {name} with "
+                "track_running_stats=False. If state_dict is a checkpoint saved before 0.4.0, this may be expected "
+                f"because {name} does not track running stats by default since 0.4.0. Please remove these keys from "
+                "state_dict. If the running stats are actually needed, instead set track_running_stats=True in "
+                f"{name} to enable them. See the documentation of {name} for details."
+            )
+            for k in old:
+                del state_dict[k]
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing, unexpected, errors)
+
     def forward(self, input: Tensor) -> Tensor:
         self._check(input)
         channels = input.ndim - self.dims[0]
@@ -118,6 +135,12 @@ class _InstanceNorm(_NormBase):
             raise ValueError(
                 f"expected input's size at dim={channels} to match num_features ({self.num_features}), but got: "
                 f"{input.shape[channels]}."
+            )
+        if input.shape[channels] != self.num_features:
+            warnings.warn(
+                f"input's size at dim={channels} does not match num_features. You can silence this warning by not "
+                "passing in num_features, which is not used because affine=False",
+                stacklevel=2,
             )
         whole = input if channels else input.unsqueeze(0)  # type: ignore[attr-defined]
         made = F.instance_norm(whole, self.running_mean, self.running_var, self.weight, self.bias,

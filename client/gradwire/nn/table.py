@@ -25,6 +25,18 @@ def declared(text: str) -> tuple[str, inspect.Signature]:
     return name, inspect.Signature(parameters)
 
 
+def _refusal(told: inspect.Signature, args: tuple[Any, ...], text: str) -> str:
+    """What Python says of arguments that don't fit, where :mod:`inspect` says it otherwise."""
+    if text.startswith("missing a required argument"):
+        return text.replace("missing a required argument", "missing 1 required positional argument")
+    if text == "too many positional arguments":
+        takes = [p.default for p in told.parameters.values() if p.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
+        least, most = takes.count(inspect.Parameter.empty), len(takes)
+        shown = f"from {least} to {most}" if least < most else most
+        return f"takes {shown} positional argument{'s' * (most > 1)} but {len(args) + 1} were given"
+    return text
+
+
 def with_constructor(name: str, told: inspect.Signature, bases: tuple[type, ...], doc: str,
                      start: Callable[[Any, dict[str, Any]], None], members: dict[str, Any]) -> type:  # fmt: skip
     """A class whose constructor has the signature, and calls ``start(self, arguments)`` with what it was given."""
@@ -33,7 +45,7 @@ def with_constructor(name: str, told: inspect.Signature, bases: tuple[type, ...]
         try:
             bound = told.bind(self, *args, **kwargs)
         except TypeError as e:
-            raise TypeError(f"{name}.__init__() {e}") from None
+            raise TypeError(f"{name}.__init__() {_refusal(told, args, str(e))}") from None
         bound.apply_defaults()
         given = dict(bound.arguments)
         del given["self"]

@@ -188,10 +188,10 @@ def _im2col(op: Op, input: Spec, kernel_size: Sequence[int], dilation: Sequence[
         )
     out = _blocks(shape[-2:], *window)
     if min(out) < 1:
-        kernel, d, p, s = window
+        kernel, d, p, _ = window
         raise RuntimeError(
             f"Given input with spatial size ({shape[-2]}, {shape[-1]}), kernel_size={_pair(kernel)}, "
-            f"dilation={_pair(d)}, padding={_pair(p)}, stride={_pair(s)}, calculated shape of the array of sliding "
+            f"dilation={_pair(d)}, padding={_pair(p)}, calculated shape of the array of sliding "
             f"blocks as {_pair(out)}, but its components must be at least one."
         )
     return spec((*shape[:-3], shape[-3] * math.prod(window[0]), math.prod(out)), input.dtype)

@@ -12,6 +12,7 @@ from typing import Any
 from gradwire_proto.catalog.activation import need_float
 from gradwire_proto.catalog.declare import Op, check_writable, op
 from gradwire_proto.catalog.loss import statistic
+from gradwire_proto.dtypes import float32
 from gradwire_proto.spec import Spec, spec
 
 Shape = tuple[int, ...]
@@ -65,7 +66,17 @@ def _layer_norm(op: Op, input: Spec, normalized_shape: Shape, weight: Spec | Non
             f"input of size{list(input.shape)}"
         )
     need_float("LayerNormKernelImpl", input.dtype)
+    if op.name == "layer_norm":
+        _check_types(input, weight, bias)
     return _results(op, input, _kept(_layer(input.shape, normalized_shape)))
+
+
+def _check_types(input: Spec, *params: Spec | None) -> None:
+    """Parameters have the input's type, or are float32 beside a smaller one."""
+    small = input.dtype.itemsize < 4
+    for p in params:
+        if p is not None and p.dtype is not input.dtype and not (small and p.dtype is float32):
+            raise RuntimeError("mixed dtype (CPU): all inputs must share same datatype.")
 
 
 def _results(op: Op, input: Spec, averages: Shape) -> tuple[Spec, ...]:
@@ -91,6 +102,7 @@ def _group_norm(op: Op, input: Spec, num_groups: int, weight: Spec | None, bias:
                 f"shape {list(param.shape)} and input of shape {list(input.shape)}"
             )
     need_float("GroupNormKernelImpl", input.dtype)
+    _check_types(input, weight, bias)
     return _results(op, input, _kept(_group(input.shape, num_groups)))
 
 
@@ -102,6 +114,7 @@ def _check_channels(input: Spec, **params: Spec | None) -> int:
         if param is not None and param.numel != channels:
             raise RuntimeError(f"{name} should contain {channels} elements not {param.numel}")
     need_float("batch_norm", input.dtype)
+    _check_types(input, *params.values())
     return channels
 
 
