@@ -36,18 +36,18 @@ UNARY = {"neg": "neg", "abs": "abs", "invert": "bitwise_not"}
 def bind(package: ModuleType) -> None:
     """Give the package, its submodules and Tensor their functions."""
     for op in CATALOG.values():
-        f = function_of(op)
+        f, as_method = function_of(op), function_of(op, True)
         if op.public:
             if not op.name.endswith("_") or _is_function(op):
                 setattr(package, op.name, f)
             if op.method:
-                setattr(Tensor, op.name, f)
+                setattr(Tensor, op.name, as_method)
         for alias in op.aliases:
             _place(package, alias, f, op.method)
         if op.inplace_of is not None and op.method:
             for alias in op.inplace_of.aliases:
                 if "." not in alias:
-                    setattr(Tensor, f"{alias}_", f)
+                    setattr(Tensor, f"{alias}_", as_method)
     for found in pkgutil.iter_modules(functions.__path__):
         importlib.import_module(f"{functions.__name__}.{found.name}")
     for name, made in EXPORTS.items():

@@ -138,6 +138,9 @@ class Known:
         """Whether elements are written while those of other places may still be to be read."""
 
 
+WATCHED = {f"{name}_" for name in ("bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_not", "bitwise_left_shift",
+                                  "bitwise_right_shift", "gcd", "lcm")}  # fmt: skip
+"""Ops that aren't recorded and nonetheless refuse to write to a leaf that requires grad before anything else."""
 VAIN: dict[str, Callable[[list[Any]], bool]] = {"linalg_vector_norm": lambda values: bool(values[1] == 0)}
 """When an op's derivative is none."""
 
@@ -180,7 +183,7 @@ def describe(v: Any, key: list[Any], tensors: list[Tensor]) -> bool:
     return True
 
 
-def call(op: Op, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+def call(op: Op, args: Sequence[Any], kwargs: dict[str, Any], method: bool = False) -> Any:
     """Apply an op: one tensor where it has one result, else a tuple.
 
     Raises:
@@ -213,7 +216,7 @@ def call(op: Op, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
     known = _known.get(tuple(key)) if key else None
     values: list[Any] | None = None
     if known is None:
-        known, values, tensors = _learn(op, args, kwargs, key, tensors)
+        known, values, tensors = _learn(op, args, kwargs, key, tensors, method)
     session = tensors[0]._session if tensors else sessions.current()
     for t in tensors:
         if t._session is not session:
@@ -252,11 +255,11 @@ def call(op: Op, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
 
 
 def _learn(
-    op: Op, args: Sequence[Any], kwargs: dict[str, Any], key: list[Any], found: list[Tensor]
+    op: Op, args: Sequence[Any], kwargs: dict[str, Any], key: list[Any], found: list[Tensor], method: bool
 ) -> tuple[Known, list[Any], list[Tensor]]:
     """Bind and infer, and remember that under ``key`` where ``found`` are the tensors in order; the arguments in
     signature order, and their tensors."""
-    values = op.bind(args, kwargs, Tensor)
+    values = op.bind(args, kwargs, Tensor, int(method))
     full = in_full(op, values, Tensor)
     if full is not None:
         key, values = [], full
@@ -271,7 +274,7 @@ def _learn(
             specs.append(tuple([x._spec if isinstance(x, Tensor) else x for x in v]))
         else:
             specs.append(v)
-    if op.writes and mode.grad and op.differentiable:
+    if op.writes and mode.grad and (op.differentiable or op.name in WATCHED):
         check_write(tensors[0])
     known = Known(op, values, tensors, op.infer(specs).results)
     # Not where a tensor's value was read to bind it.
@@ -389,7 +392,7 @@ def check_write(t: Tensor) -> None:
         return
     if t._creation:
         raise RuntimeError(_view_written(t))
-    if base._leaf and base._grad_flag:
+    if base._leaf and (base._grad_flag or t._grad_flag):
         raise RuntimeError(refusals.VIEW_OF_LEAF_WRITTEN)
 
 
@@ -427,16 +430,16 @@ def _view_written(t: Tensor) -> str:
     return refusals.view_written(t._creation, t._made_by(), t.output_nr)
 
 
-def function_of(op: Op) -> Callable[..., Any]:
-    """An op as a Python function."""
+def function_of(op: Op, method: bool = False) -> Callable[..., Any]:
+    """An op as a Python function, or as a method: torch's errors then don't count the tensor it is called on."""
 
     def f(*args: Any, **kwargs: Any) -> Any:
         if kwargs and "out" in kwargs and not op.writes:
             to = kwargs.pop("out")
             if to is not None:
-                return out.stored(op.name, call(op, args, kwargs), to, (args, kwargs), op.pointwise)
-        return call(op, args, kwargs)
-
+                made = call(op, args, kwargs, method)
+                return out.stored(op.name, made, to, (args, kwargs), op.pointwise, op.differentiable)
+        return call(op, args, kwargs, method)
 
     f.__name__ = f.__qualname__ = op.name
     f.__doc__ = f"{op.signature}\n\n{op.doc}"

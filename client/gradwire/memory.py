@@ -62,7 +62,7 @@ def overlap(a: Tensor, b: Tensor) -> str:
     aren't dense may lie between each other's, which isn't looked into."""
     if a._storage is not b._storage or not a.numel() or not b.numel():
         return ""
-    if a._offset == b._offset and a._spec is b._spec:
+    if a._offset == b._offset and (a._spec.shape, a._spec.strides) == (b._spec.shape, b._spec.strides):
         return "all"
     n, m = a._spec.reach, b._spec.reach
     if n != a.numel() or m != b.numel():

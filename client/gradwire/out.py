@@ -47,7 +47,7 @@ def takes_out(f: F) -> F:
     return g  # type: ignore[return-value]
 
 
-def stored(name: str, made: Any, out: Any, given: Any, pointwise: bool) -> Any:
+def stored(name: str, made: Any, out: Any, given: Any, pointwise: bool, differentiable: bool = True) -> Any:
     """The results of a function, written to ``out``.
 
     Args:
@@ -56,6 +56,7 @@ def stored(name: str, made: Any, out: Any, given: Any, pointwise: bool) -> Any:
         out: as many.
         given: the function's arguments, however nested.
         pointwise: whether each element is made of those in the same place, so that ``out`` may be an argument itself.
+        differentiable: whether it would be recorded without ``out``.
 
     Raises:
         TypeError: ``out`` is not as many tensors.
@@ -65,11 +66,11 @@ def stored(name: str, made: Any, out: Any, given: Any, pointwise: bool) -> Any:
     if isinstance(made, Tensor):
         if not isinstance(out, Tensor):
             raise TypeError(f"{name}(): argument 'out' must be Tensor, not {type(out).__name__}")
-        return _store(name, made, out, _tensors(given), pointwise)
+        return _store(name, made, out, _tensors(given), pointwise, differentiable)
     if isinstance(out, Tensor) or not hasattr(out, "__len__") or len(out) != len(made):
         raise TypeError(f"{name}(): argument 'out' must be tuple of {len(made)} Tensors, not {type(out).__name__}")
     inputs = _tensors(given)
-    parts = [_store(name, m, o, inputs, pointwise) for m, o in zip(made, out, strict=True)]
+    parts = [_store(name, m, o, inputs, pointwise, differentiable) for m, o in zip(made, out, strict=True)]
     return made._make(parts) if hasattr(made, "_make") else tuple(parts)
 
 
@@ -96,10 +97,11 @@ def _tensors(v: Any) -> list[Tensor]:
     return [t for x in v for t in _tensors(x)]
 
 
-def _store(name: str, made: Tensor, out: Tensor, inputs: list[Tensor], pointwise: bool) -> Tensor:
+def _store(name: str, made: Tensor, out: Tensor, inputs: list[Tensor], pointwise: bool, differentiable: bool) -> Tensor:
     from gradwire.dispatch import ops
 
-    check(name, out, inputs)
+    if differentiable:
+        check(name, out, inputs)
     if made.dtype is not out.dtype and not (name in ("all", "any") and out.dtype is dtypes.uint8):
         _check_dtype(name, made, out, pointwise)
     check_writable(out._spec)
@@ -117,6 +119,7 @@ def _store(name: str, made: Tensor, out: Tensor, inputs: list[Tensor], pointwise
                 stacklevel=4,
             )
         become(out, lambda _: made if made.dtype is out.dtype else ops.to_dtype(made, out.dtype))
+        out._storage.version += 1
         return out
     ops.copy_(out, made)
     return out

@@ -524,7 +524,7 @@ def check_writes(t: Tensor) -> None:
             raise RuntimeError(refusals.LEAF_WRITTEN)
         return
     check_view(t)
-    if base.grad_fn is None and base.requires_grad:
+    if base.grad_fn is None:  # it is the view that requires grad, or its base
         raise RuntimeError(refusals.VIEW_OF_LEAF_WRITTEN)
 
 

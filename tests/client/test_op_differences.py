@@ -97,6 +97,59 @@ def test_types_that_stay():
     assert torch.tensordot(short, ones(1, dtype=torch.int16), 1).dtype is torch.int16
 
 
+def test_what_is_its_own():
+    x = leaf(2)
+    assert torch.positive(x) is x
+    assert x.conj_physical() is x
+    assert x.real is x
+
+
+def test_a_tensor_assigned_to_a_view_of_all_of_it():
+    x = torch.tensor(2.0)
+    x[None] = x
+    assert x.tolist() == 2
+    assert x.expand(1).stride() == (1,)
+    assert ones(3).expand(2, 1, 3).stride() == (0, 3, 1)
+
+
+def test_numbers_alone():
+    assert torch.add(2, 3).dtype is torch.int64
+    assert torch.div(True, 2).tolist() == 0.5
+    assert torch.floor_divide(7, 2).tolist() == 3
+    with pytest.raises(TypeError, match=r"^pow\(\) received an invalid combination of arguments - got \(int, int\)"):
+        torch.pow(2, 3)
+
+
+def test_comparisons_take_out_of_what_requires_grad():
+    assert torch.lt(leaf(2), 2, out=torch.empty(0, dtype=torch.bool)).tolist() == [True, True]
+
+
+def test_out_was_written_to():
+    out = torch.empty(0)
+    torch.add(ones(2), 1, out=out)
+    assert out._version == 1
+
+
+def test_an_imaginary_number_is_true():
+    x = torch.zeros(2, dtype=torch.bool)
+    x[0] = 1j
+    assert x.tolist() == [True, False]
+
+
+@pytest.mark.parametrize(("f", "text"), [
+    (lambda: ones(2).topk(), "topk() missing 1 required positional arguments: \"k\""),
+    (lambda: ones(2).hypot_(1.0), "hypot_(): argument 'other' (position 1) must be Tensor, not float"),
+    (lambda: torch.hypot(ones(2), 1.0), "hypot(): argument 'other' (position 2) must be Tensor, not float"),
+    (lambda: ones(2).logcumsumexp(0, True), "logcumsumexp() takes 1 positional argument but 2 were given"),
+    (lambda: ones(2).sin(1), "TensorBase.sin() takes no arguments (1 given)"),
+    (lambda: ones(2).clamp(ones(2), 1.5), "clamp() received an invalid combination of arguments - got (Tensor, float)"),
+])  # fmt: skip
+def test_a_refused_argument(f, text):
+    with pytest.raises(TypeError) as e:
+        f()
+    assert str(e.value) == text
+
+
 def constant(function, argument):
     return (f"The function '{function}' is not differentiable with respect to argument '{argument}'. This input cannot "
             "have requires_grad True.")  # fmt: skip
@@ -119,6 +172,12 @@ REFUSED = [
      "output with shape [2] doesn't match the broadcast shape [3, 2]"),
     (lambda: ones(2, dtype=torch.int16).hypot_(ones(2, dtype=torch.complex64)),
      "result type ComplexFloat can't be cast to the desired output type Short"),
+    (lambda: ones(2).view(2).requires_grad_().add_(1),
+     "a view of a leaf Variable that requires grad is being used in an in-place operation."),
+    (lambda: leaf(2).bitwise_or_(1), "a leaf Variable that requires grad is being used in an in-place operation."),
+    (lambda: ones(2)[None, 5], "index 5 is out of bounds for dimension 1 with size 2"),
+    (lambda: ones(2, 3).__setitem__(5, 1j), "value cannot be converted to type float without overflow"),
+    (lambda: ones(2)[[0.5],], "tensors used as indices must be long, int, byte or bool tensors"),
     (lambda: torch.index_reduce(ones(2), 0, ONE[None], ones(1), "mean"),
      "index_reduce_(): Index is supposed to be a vector, but got dim: 2 with type: Long and size: [1, 1]"),
     (lambda: torch.index_reduce(ones(2, 2), 0, ONE, ones(2, 1), "mean"),

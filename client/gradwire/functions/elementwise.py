@@ -9,7 +9,7 @@ from gradwire.export import EXPORTS, export
 from gradwire.functions.inplace import written
 from gradwire.return_types import named
 from gradwire.tensor import Tensor
-from gradwire_proto.dtypes import complex128, float64
+from gradwire_proto.dtypes import bool_, complex128, float64
 
 FREXP = named("frexp", "mantissa", "exponent")
 
@@ -18,6 +18,18 @@ FREXP = named("frexp", "mantissa", "exponent")
 def conj(input: Tensor) -> Tensor:
     """The complex conjugate; a real tensor is its own."""
     return ops.conj_physical(input) if input.dtype.is_complex else input
+
+
+@export("positive", "Tensor.positive")
+def positive(input: Tensor) -> Tensor:
+    """``+input``: itself."""
+    return ops.positive(input) if input.dtype is bool_ else input  # which refuses
+
+
+@export("conj_physical", "Tensor.conj_physical", out=True)
+def conj_physical(input: Tensor) -> Tensor:
+    """The complex conjugate; a real tensor is its own."""
+    return conj(input)
 
 
 @export("is_conj")
@@ -34,8 +46,8 @@ def is_neg(input: Tensor) -> bool:
 
 @export("property:Tensor.real")
 def real(self: Tensor) -> Tensor:
-    """Real part."""
-    return ops.real(self)
+    """Real part; a real tensor is its own."""
+    return ops.real(self) if self.dtype.is_complex else self
 
 
 @export("property:Tensor.imag")

@@ -18,6 +18,7 @@ from gradwire.export import export
 from gradwire.functions.construct import _array as as_array
 from gradwire.tensor import Tensor, tensor_of
 from gradwire_proto import dtypes, refusals
+from gradwire_proto.catalog.creation import check_number
 from gradwire_proto.spec import spec
 
 MASKS = (dtypes.bool_, dtypes.uint8)
@@ -41,6 +42,7 @@ def setitem(self: Tensor, key: Any, value: Any) -> None:
         value = value.item() if isinstance(value, np.generic) else value
         if not isinstance(value, (bool, int, float, complex)):
             raise TypeError(f"can't assign a {_type_name(value)} to a torch.{self.dtype.legacy}Tensor")
+        check_number(value, self.dtype)
     if key is False:
         return
     part, indices = (ops.unsqueeze(self, 0), []) if key is True else _through(self, key)
@@ -151,10 +153,10 @@ def _through(x: Tensor, key: Any) -> tuple[Tensor, list[Tensor | None]]:
         raise IndexError(f"too many indices for tensor of dimension {x.ndim}")
     unnamed = x.ndim - taken
     indices: list[Tensor | None] = []
-    dim = place = 0  # where we are in the view, and in the tensor it started from
-    for v in items:
+    dim = 0  # where we are in the view
+    for place, v in enumerate(items):
         if v is Ellipsis:
-            dim, place, unnamed = dim + unnamed, place + unnamed, 0
+            dim, unnamed = dim + unnamed, 0
         elif v is None:
             x, dim = ops.unsqueeze(x, dim), dim + 1
         elif isinstance(v, bool):
@@ -165,24 +167,25 @@ def _through(x: Tensor, key: Any) -> tuple[Tensor, list[Tensor | None]]:
             size = x.shape[dim]
             if not -size <= v < size:
                 raise IndexError(f"index {v} is out of bounds for dimension {place} with size {size}")
-            x, place = ops.select(x, dim, v), place + 1
+            x = ops.select(x, dim, v)
         elif isinstance(v, slice):
-            x, dim, place = _sliced(x, dim, v), dim + 1, place + 1
+            x, dim = _sliced(x, dim, v), dim + 1
         elif v.dtype in MASKS and not v.ndim:
             x = ops.unsqueeze(x, dim)
             _put(indices, dim, ops.view(v, (1,)))
             dim += 1
         else:
             _put(indices, dim, v)
-            n = v.ndim if v.dtype in MASKS else 1
-            dim, place = dim + n, place + n
+            dim += v.ndim if v.dtype in MASKS else 1
     return x, indices
 
 
 def _numbers(data: Any, session: Any) -> Tensor:
     """A list or array of indices as a tensor beside the one it indexes."""
     array, dtype = as_array(data)
-    if not array.size and dtype.category > 1:
+    if dtype.category > 1:
+        if array.size:
+            raise IndexError("tensors used as indices must be long, int, byte or bool tensors")
         array, dtype = array.astype(np.int64), dtypes.int64
     s = spec(array.shape, dtype)
     return note(tensor_of(session, session.put(array, s, False), s))

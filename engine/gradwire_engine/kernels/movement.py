@@ -42,5 +42,5 @@ def zero_(xp: Any, input: Any) -> None:
 def fill(xp: Any, input: Any, value: Any, out: Any = None) -> Any:
     out = xp.empty(input.shape, input.dtype) if out is None else out
     real = isinstance(value, complex) or getattr(value, "dtype", input.dtype).kind == "c"
-    out[...] = value.real if real and out.dtype.kind != "c" else value
+    out[...] = value != 0 if out.dtype.kind == "b" else value.real if real and out.dtype.kind != "c" else value
     return out

@@ -137,10 +137,10 @@ class Op:
             self._quick = ()
         self._least = max((i + 1 for i, p in enumerate(self.params) if p.required), default=0)
 
-    def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any], tensor: type) -> list[Any]:
+    def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any], tensor: type, bound: int = 0) -> list[Any]:
         """Arguments in signature order, defaults filled in, kinds checked, lists as tuples, numbers unwrapped.
 
-        ``tensor`` is the caller's tensor class.
+        ``tensor`` is the caller's tensor class, ``bound`` how many arguments errors don't count: of a method the first.
 
         Raises:
             TypeError: in torch's words, naming op, argument and position.
@@ -163,11 +163,13 @@ class Op:
             last = next((i for i, p in enumerate(params) if p.keyword_only), len(params))
             folded = self._fold_varargs(values, last)
             if folded is None:
-                least = sum(p.required for p in params[:last])
-                takes = f"{last} positional argument{'s' * (last != 1)}"
+                least, most, given = (n - bound for n in (sum(p.required for p in params[:last]), last, len(values)))
+                if bound and not most:
+                    raise TypeError(f"TensorBase.{self.name}() takes no arguments ({given} given)")
+                takes = f"{most} positional argument{'s' * (most != 1)}"
                 raise TypeError(
-                    f"{self.name}() takes {takes if least == last else f'from {least} to {takes}'} "
-                    f"but {len(values)} were given"
+                    f"{self.name}() takes {takes if least == most else f'from {least} to {takes}'} "
+                    f"but {given} {'was' if given == 1 else 'were'} given"
                 )
             values = folded
         used = 0
@@ -196,15 +198,15 @@ class Op:
             if not ok:
                 folded = self._fold_varargs(list(args), len(params))
                 if folded is not None and folded != list(args):
-                    return self.bind(folded, kwargs, tensor)
-                raise self._refusal(i, v, tensor, positional=i < len(args))
+                    return self.bind(folded, kwargs, tensor, bound)
+                raise self._refusal(i, v, tensor, i + 1 - bound if i < len(args) else 0)
         return values
 
-    def _refusal(self, i: int, v: Any, tensor: type, positional: bool) -> TypeError:
-        """torch's error where ``v`` is not what argument ``i`` takes."""
+    def _refusal(self, i: int, v: Any, tensor: type, position: int) -> TypeError:
+        """torch's error where ``v`` is not what argument ``i`` takes; ``position`` is 0 for one given by name."""
         p = self.params[i]
         if not p.is_list or not isinstance(v, (tuple, list)):
-            where = f" (position {i + 1})" if positional else ""
+            where = f" (position {position})" if position else ""
             got = type(v).__name__
             return TypeError(f"{self.name}(): argument '{p.name}'{where} must be {p.type_name}, not {got}")
         wrong = ((k, x) for k, x in enumerate(v) if not (x is None and p.optional) and not _one(p.kind, x, tensor)[0]

@@ -104,6 +104,9 @@ _bounded = pointwise(reject=_refused("clamp is not supported for complex types",
 def _clamp(op: Op, input: Spec, min: Any, max: Any) -> Any:
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
+    if None not in (min, max) and isinstance(min, Spec) is not isinstance(max, Spec):
+        kinds = ", ".join("Tensor" if isinstance(v, Spec) else type(v).__name__ for v in (min, max))
+        raise TypeError(f"{op.name}() received an invalid combination of arguments - got ({kinds})")
     return _bounded(op, input, min, max)
 
 

@@ -22,8 +22,8 @@ def broadcast_shapes(*shapes: tuple[int, ...]) -> tuple[int, ...]:
     Raises:
         RuntimeError: torch's, naming the sizes and the dimension.
     """
-    if len(shapes) == 1:
-        return shapes[0]
+    if len(shapes) <= 1:
+        return shapes[0] if shapes else ()
     first = shapes[0]
     if all(s == first for s in shapes):
         return first
@@ -68,6 +68,10 @@ def unmade(kernel: str, *categories: Category) -> dict[Category, Refusal]:
     return dict.fromkeys(categories, Refusal(NotImplementedError, f'"{kernel}" not implemented for \'{{}}\''))
 
 
+OF_NUMBERS = {"add", "sub", "mul", "div", "floor_divide"}
+"""What torch makes tensors with of numbers alone."""
+
+
 def pointwise(
     result: DType | str | None = None,
     *,
@@ -89,7 +93,7 @@ def pointwise(
     def rule(op: Op, *args: Any) -> Inferred:
         parts = [a for a, p in zip(args, op.params, strict=True) if p.is_tensor and a is not None]
         shapes = [a.shape for a in parts if isinstance(a, Spec)]
-        if not shapes:
+        if not shapes and op.name not in OF_NUMBERS:
             got = ", ".join(type(a).__name__ for a in parts)
             way = ", ".join(f"Tensor {p.name}" for p in op.params if p.is_tensor)
             raise TypeError(

@@ -107,10 +107,11 @@ def _expand(op: Op, input: Spec, size: Sequence[int]) -> Spec:
             f"expand(torch.{input.dtype.legacy}Tensor{{{list(input.shape)}}}, size={list(size)}): the number of sizes "
             f"provided ({len(size)}) must be greater or equal to the number of dimensions in the tensor ({input.ndim})"
         )
-    shape, strides = [], []
+    shape: list[int] = []
+    strides: list[int] = []
     for i, want in reversed(list(enumerate(size))):  # torch names the last dimension that does not fit
         have = input.shape[i - lead] if i >= lead else 1
-        step = input.strides[i - lead] if i >= lead else 0
+        step = input.strides[i - lead] if i >= lead else shape[-1] * strides[-1] if shape else 1
         if want == -1 and i < lead:
             raise RuntimeError(
                 f"The expanded size of the tensor (-1) isn't allowed in a leading, non-existing dimension {i}"
