@@ -119,3 +119,17 @@ def test_layers_warn_of_arguments():
         nn.Hardtanh(min_value=-2)
     with pytest.warns(UserWarning, match="input's size at dim=1 does not match num_features"):
         nn.InstanceNorm1d(3)(torch.ones(2, 4, 5))
+
+
+@pytest.mark.parametrize(("make", "error", "text"), [
+    (lambda: nn.Parameter(torch.tensor([1])), RuntimeError, "Only Tensors of floating point and complex dtype can req"),
+    (lambda: F.pad(torch.ones(1, 2, 3, 4), (1, 1), "odd"), NotImplementedError, "Unrecognised padding mode odd"),
+    (lambda: F.multi_margin_loss(torch.ones(1, 4), torch.tensor([9])).item(), RuntimeError, "target out of range"),
+    (lambda: F.multilabel_margin_loss(torch.ones(2), torch.tensor([0, 9])).item(), RuntimeError,
+     "argument #2 'target' is out of range"),
+    (lambda: F.ctc_loss(torch.ones(4, 1, 3), torch.tensor([[1]]), (9,), (1,)), RuntimeError,
+     "got value 9 .while checking arguments for ctc_loss_allocate_outputs"),
+])  # fmt: skip
+def test_functions_refuse_in_torchs_words(make, error, text):
+    with pytest.raises(error, match=text):
+        make()

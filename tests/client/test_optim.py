@@ -298,3 +298,15 @@ def test_optimizers_of_ones_own():
     assert b.tolist() == [2.5, 6.5]
     with pytest.raises(NotImplementedError):
         optim.Optimizer([a], {}).step()
+
+
+def test_adagrad_has_state_from_the_start():
+    p = torch.ones(2, requires_grad=True)
+    state = torch.optim.Adagrad([p], initial_accumulator_value=0.5).state_dict()["state"][0]
+    assert state["sum"].tolist() == [0.5, 0.5]
+    assert state["step"].item() == 0
+
+
+def test_betas_are_of_one_kind():
+    with pytest.raises(ValueError, match="betas must be either both floats or both Tensors"):
+        torch.optim.Adam([torch.ones(2, requires_grad=True)], betas=(torch.tensor(0.9), 0.9))

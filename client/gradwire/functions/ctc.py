@@ -81,7 +81,10 @@ def ctc_loss(log_probs: Tensor, targets: Tensor, input_lengths: Any, target_leng
     lengths = _lengths(target_lengths if isinstance(target_lengths, (Tensor, list, tuple)) else [target_lengths], n,
                        "target_lengths")  # fmt: skip
     if max(steps, default=0) > n_steps:
-        raise RuntimeError(f"Expected input_lengths to have value at most {n_steps}, but got value {max(steps)}")
+        raise RuntimeError(
+            f"Expected input_lengths to have value at most {n_steps}, but got value {max(steps)} (while checking arguments "
+            "for ctc_loss_allocate_outputs)"
+        )
     longest = max(lengths, default=0)
     plain = _padded(targets, lengths, longest).to(dtypes.int64)  # type: ignore[attr-defined]
     # a blank before, between and after the labels

@@ -133,6 +133,7 @@ def multi_margin_loss(input: Tensor, target: Tensor, p: int = 1, margin: float =
     if target.dtype is not dtypes.int64:
         raise RuntimeError(f"expected scalar type Long but found {target.dtype.legacy}")
     index = target.reshape(-1, 1)
+    index = ops.require(index, (index >= 0) & (index < classes), "target out of range")
     loss = (margin - scores.gather(1, index) + scores).clamp_min(0) ** p
     if weight is not None:
         loss = loss * weight[index]
@@ -151,6 +152,7 @@ def multilabel_margin_loss(input: Tensor, target: Tensor, size_average: bool | N
         raise RuntimeError(f"inconsistent target size: {list(target.shape)} for input of size: {list(input.shape)}")
     rows = tuple(scores.shape)
     classes = target.reshape(rows)
+    classes = ops.require(classes, (classes >= -1) & (classes < rows[1]), "argument #2 'target' is out of range")
     listed = (classes >= 0).to(scores.dtype).cumprod(1)
     index = (classes * listed.to(classes.dtype)).clamp_min(0)
     hit = ops.scatter_add(scores.detach() * 0, 1, index, listed) > 0

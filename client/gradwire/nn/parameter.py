@@ -25,6 +25,8 @@ class Parameter(Tensor):
     """
 
     def __init__(self, data: Tensor | None = None, requires_grad: bool = True):
+        if requires_grad and isinstance(data, Tensor) and not data.dtype.differentiable:
+            raise RuntimeError("Only Tensors of floating point and complex dtype can require gradients")
         moved(ops.detach(empty(0) if data is None else data), self)
         self._base = None  # it may be written to without a look at what it was made from
         if requires_grad:
@@ -61,7 +63,7 @@ class Buffer(Tensor):
         return made
 
 
-class _Uninitialized:
+class UninitializedTensorMixin:
     """A parameter or buffer that is nothing yet but its type, until :meth:`materialize` gives it a shape."""
 
     cls_to_become: type
@@ -140,7 +142,7 @@ def _not_yet(t: Any, where: str = "") -> ValueError:
     )
 
 
-class UninitializedParameter(_Uninitialized, Parameter):
+class UninitializedParameter(UninitializedTensorMixin, Parameter):
     """A parameter without a shape: a lazy module's, before its first input."""
 
     cls_to_become = Parameter
@@ -154,7 +156,7 @@ class UninitializedParameter(_Uninitialized, Parameter):
         return memo[id(self)]
 
 
-class UninitializedBuffer(_Uninitialized, Buffer):
+class UninitializedBuffer(UninitializedTensorMixin, Buffer):
     """A buffer without a shape."""
 
     cls_to_become = Buffer
@@ -171,7 +173,7 @@ class UninitializedBuffer(_Uninitialized, Buffer):
 
 def is_lazy(t: Any) -> bool:
     """Whether it has no shape yet."""
-    return isinstance(t, _Uninitialized)
+    return isinstance(t, UninitializedTensorMixin)
 
 
 def copy_values(target: Tensor, source: Tensor) -> None:
@@ -180,4 +182,4 @@ def copy_values(target: Tensor, source: Tensor) -> None:
         target.copy_(source)  # type: ignore[attr-defined]
 
 
-__all__ = ["Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter", "copy_values", "is_lazy"]
+__all__ = ["Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter", "UninitializedTensorMixin", "copy_values", "is_lazy"]

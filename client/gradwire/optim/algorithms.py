@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from gradwire.autograd.grad_mode import no_grad
+from gradwire.capture.record import paused
 from gradwire.dispatch import ops
 from gradwire.optim.fused import Fused, Group, State
 from gradwire.optim.optimizer import Params, check
@@ -177,6 +179,9 @@ class Adagrad(Fused):
             "initial_accumulator_value": initial_accumulator_value, "foreach": foreach, "maximize": maximize,
             "differentiable": differentiable, "fused": fused,
         })  # fmt: skip
+        with no_grad(), paused():  # as torch, whose other optimizers make their state in the first step
+            for i, group in enumerate(self.param_groups):
+                self._fill(i, group["params"], self._buffers(group))
 
     def _buffers(self, group: Group) -> Buffers:
         return [("sum", group["initial_accumulator_value"])]

@@ -59,6 +59,8 @@ def check(lr: float | Tensor, betas: tuple[float, ...] = (), **options: float) -
     one_element(lr)
     if not isinstance(lr, Tensor) and not lr >= 0:
         raise ValueError(f"Invalid learning rate: {lr}")
+    if len({isinstance(beta, Tensor) for beta in betas}) > 1:
+        raise ValueError("betas must be either both floats or both Tensors")
     for i, beta in enumerate(betas):
         if not 0 <= beta < 1:
             raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
