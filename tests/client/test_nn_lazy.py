@@ -114,3 +114,14 @@ def test_torchs_paths():
     assert isinstance(nn.BatchNorm2d(3), _BatchNorm)
     assert isinstance(nn.NLLLoss(), _WeightedLoss)
     assert nn.modules.conv.Conv2d is nn.Conv2d
+
+
+def test_what_torch_keeps_beside_layers():
+    from gradwire.nn.modules.utils import _pair, consume_prefix_in_state_dict_if_present
+
+    assert _pair(3) == (3, 3)
+    assert _pair([1, 2]) == (1, 2)
+    state = nn.Sequential(nn.Linear(1, 1)).state_dict(prefix="module.")
+    consume_prefix_in_state_dict_if_present(state, "module.")
+    assert list(state) == ["0.weight", "0.bias"]
+    assert list(state._metadata) == ["", "0"]

@@ -82,8 +82,8 @@ def ctc_loss(log_probs: Tensor, targets: Tensor, input_lengths: Any, target_leng
                        "target_lengths")  # fmt: skip
     if max(steps, default=0) > n_steps:
         raise RuntimeError(
-            f"Expected input_lengths to have value at most {n_steps}, but got value {max(steps)} (while checking arguments "
-            "for ctc_loss_allocate_outputs)"
+            f"Expected input_lengths to have value at most {n_steps}, but got value {max(steps)} (while checking "
+            "arguments for ctc_loss_allocate_outputs)"
         )
     longest = max(lengths, default=0)
     plain = _padded(targets, lengths, longest).to(dtypes.int64)  # type: ignore[attr-defined]

@@ -22,6 +22,7 @@ from gradwire.nn import (
     norm,
     rnn,
     transformer,
+    tuples,
 )
 
 FILES = {
@@ -32,7 +33,7 @@ FILES = {
     **dict.fromkeys(("batchnorm", "instancenorm", "normalization"), norm),
     **dict.fromkeys(("linear", "sparse"), linear),
     "adaptive": adaptive, "container": containers, "conv": conv, "lazy": lazy, "loss": loss, "module": module,
-    "rnn": rnn, "transformer": transformer,
+    "rnn": rnn, "transformer": transformer, "utils": tuples,
 }  # fmt: skip
 globals().update(FILES)
 sys.modules.update({f"{__name__}.{name}": file for name, file in FILES.items()})

@@ -182,4 +182,12 @@ def copy_values(target: Tensor, source: Tensor) -> None:
         target.copy_(source)  # type: ignore[attr-defined]
 
 
-__all__ = ["Buffer", "Parameter", "UninitializedBuffer", "UninitializedParameter", "UninitializedTensorMixin", "copy_values", "is_lazy"]
+__all__ = [
+    "Buffer",
+    "Parameter",
+    "UninitializedBuffer",
+    "UninitializedParameter",
+    "UninitializedTensorMixin",
+    "copy_values",
+    "is_lazy",
+]
