@@ -124,17 +124,17 @@ def tile(input: Tensor, dims: Any) -> Tensor:
 
 
 @export("Tensor.tile")
-def tile_method(self: Tensor, *dims: Any) -> Tensor:
+def tile_method(self: Tensor, *args: Any, dims: Any = None) -> Tensor:
     """Copies side by side; repeats that are missing in front are 1."""
-    return tile(self, sizes(dims))
+    return tile(self, sizes(args if dims is None else (dims,)))
 
 
 @export("repeat_interleave", "Tensor.repeat_interleave")
-def repeat_interleave(input: Tensor, repeats: Any = None, dim: int | None = None, *,
+def repeat_interleave(input: Any = None, repeats: Any = None, dim: int | None = None, *,
                       output_size: int | None = None) -> Tensor:  # fmt: skip
     """Each element, or part of a dimension, several times in a row."""
-    if repeats is None:
-        return _repeated(input, output_size)
+    if repeats is None or input is None:
+        return _repeated(repeats if input is None else input, output_size)
     if dim is None:
         input, dim = _flat(input), 0
     dim = wrap_dim(dim, input.ndim)

@@ -25,8 +25,11 @@ def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e
 
 
 @export("isin", out=True)
-def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
-    """Whether each element is among others."""
+def isin(elements: Any = None, test_elements: Any = None, *, assume_unique: bool = False, invert: bool = False,
+         element: Any = None, test_element: Any = None) -> Tensor:  # fmt: skip
+    """Whether each element is among others, of which there may be one, as ``test_element``."""
+    elements = element if elements is None else elements
+    test_elements = test_element if test_elements is None else test_elements
     for t in (elements, test_elements):
         if isinstance(t, Tensor) and t.dtype.is_complex:
             raise RuntimeError(f"Unsupported input type encountered for isin(): {t.dtype.legacy}")

@@ -18,12 +18,17 @@ OPS = ("alias", "detach", "diagonal", "expand", "permute", "select", "slice", "s
        "transpose", "unbind", "unfold", "unsqueeze", "view_as_complex", "view_as_real")  # fmt: skip
 
 
-def _view(input: Tensor, size: Any) -> Tensor:
-    return ops.view_dtype(input, size) if hasattr(size, "itemsize") else ops.view(input, size)
+def _view(input: Tensor, size: Any = None, *, dtype: Any = None) -> Tensor:
+    dtype = size if hasattr(size, "itemsize") else dtype
+    return ops.view(input, size) if dtype is None else ops.view_dtype(input, dtype)
+
+
+def _split(input: Tensor, split_size: Any, dim: int = 0) -> Any:
+    return split(input, split_size, dim)
 
 
 VIEWS: dict[str, Callable[..., Any]] = {
-    **{name: getattr(ops, name) for name in OPS}, "as_strided": as_strided, "split": split, "view": _view,
+    **{name: getattr(ops, name) for name in OPS}, "as_strided": as_strided, "split": _split, "view": _view,
 }  # fmt: skip
 """The views that torch has copies of under their name with ``_copy``."""
 

@@ -249,13 +249,15 @@ def eye(n: int, m: int | None = None, *, out: Tensor | None = None, dtype: DType
 
 @export("tril_indices")
 def tril_indices(row: int, col: int, offset: int = 0, *, dtype: DType = dtypes.int64, device: Any = None,
-                 layout: Any = None, pin_memory: bool = False) -> Tensor:  # fmt: skip
+                 layout: Any = None, pin_memory: bool = False,
+                 requires_grad: bool = False) -> Tensor:  # fmt: skip
     """Rows and columns of the elements on and below a diagonal."""
-    return finish(ops.tril_indices(row, col, offset, dtype=dtype), False, device, layout)
+    return finish(ops.tril_indices(row, col, offset, dtype=dtype), requires_grad, device, layout)
 
 
 @export("triu_indices")
 def triu_indices(row: int, col: int, offset: int = 0, *, dtype: DType = dtypes.int64, device: Any = None,
-                 layout: Any = None, pin_memory: bool = False) -> Tensor:  # fmt: skip
+                 layout: Any = None, pin_memory: bool = False,
+                 requires_grad: bool = False) -> Tensor:  # fmt: skip
     """Rows and columns of the elements on and above a diagonal."""
-    return finish(ops.triu_indices(row, col, offset, dtype=dtype), False, device, layout)
+    return finish(ops.triu_indices(row, col, offset, dtype=dtype), requires_grad, device, layout)

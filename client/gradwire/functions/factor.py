@@ -127,14 +127,16 @@ def householder_product(A: Tensor, tau: Tensor) -> Tensor:
 
 
 @export("orgqr", "Tensor.orgqr")
-def orgqr(input: Tensor, tau: Tensor) -> Tensor:
+def orgqr(input: Tensor, input2: Tensor) -> Tensor:
     """The first columns of the product of Householder reflections."""
-    return householder_product(input, tau)
+    return householder_product(input, input2)
 
 
 @export("ormqr", "Tensor.ormqr", out=True)
-def ormqr(input: Tensor, tau: Tensor, other: Tensor, left: bool = True, transpose: bool = False) -> Tensor:
-    """The product of Householder reflections times ``other``, on the left or on the right."""
+def ormqr(input: Tensor, input2: Tensor, input3: Tensor, left: bool = True, transpose: bool = False) -> Tensor:
+    """The product of Householder reflections, of ``input`` with scales ``input2``, times ``input3``, on the left or on
+    the right."""
+    tau, other = input2, input3
     for what, x in (("input", input), ("other", other)):
         if x.ndim < 2:
             raise RuntimeError(f"torch.ormqr: {what} must have at least 2 dimensions.")

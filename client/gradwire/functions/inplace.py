@@ -93,3 +93,9 @@ def as_strided_(input: Tensor, size: Sequence[int], stride: Sequence[int],
                 storage_offset: int | None = None) -> Tensor:  # fmt: skip
     """Become a window on one's own memory."""
     return reshaped(input, lambda t: as_strided(t, size, stride, storage_offset))
+
+
+@export("Tensor.copy_")
+def copy_(self: Tensor, other: Tensor, non_blocking: bool = False) -> Tensor:
+    """Overwrite the elements with those of ``other``, broadcast and converted; nothing here ever blocks."""
+    return ops.copy_(self, other)

@@ -89,12 +89,12 @@ def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = Fa
 
 
 @export("triangular_solve", "Tensor.triangular_solve", out=True)
-def triangular_solve(b: Tensor, A: Tensor, upper: bool = True, transpose: bool = False,
+def triangular_solve(input: Tensor, A: Tensor, upper: bool = True, transpose: bool = False,
                      unitriangular: bool = False) -> Any:  # fmt: skip
-    """The X of A @ X = b for a triangular A, and A."""
+    """The X of A @ X = input for a triangular A, and A."""
     used, up = (mt(A), not upper) if transpose else (A, upper)
     return return_types.triangular_solve(
-        ops.linalg_solve_triangular(used, b, upper=up, unitriangular=unitriangular), ops.clone(A)
+        ops.linalg_solve_triangular(used, input, upper=up, unitriangular=unitriangular), ops.clone(A)
     )
 
 

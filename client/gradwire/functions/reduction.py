@@ -86,9 +86,10 @@ def nanmean(input: Tensor, dim: int | Sequence[int] | None = None, keepdim: bool
 
 
 @export("Tensor.sum_to_size")
-def sum_to_size(self: Tensor, *size: Any) -> Tensor:
+def sum_to_size(self: Tensor, *args: Any, size: Any = None) -> Tensor:
     """Summed over the dimensions along which a tensor of ``size`` would be broadcast to this one."""
-    want = tuple(size[0]) if len(size) == 1 and not hasattr(size[0], "__index__") else tuple(size)
+    args = args if size is None else (size,)
+    want = tuple(args[0]) if len(args) == 1 and not hasattr(args[0], "__index__") else tuple(args)
     have = tuple(self.shape)
     lead = len(have) - len(want)
     if lead < 0 or any(w not in (1, h) for w, h in zip(want, have[lead:], strict=True)):
@@ -145,6 +146,8 @@ def norm_except_dim(v: Tensor, pow: int = 2, dim: int = 0) -> Tensor:
     if dim == -1:
         return ops.linalg_vector_norm(v, pow)
     (kept,) = wrap_dims((dim,), v.ndim)
+    if v.ndim == 1:
+        return ops.linalg_vector_norm(ops.unsqueeze(v, 1), pow, 1)
     return ops.linalg_vector_norm(v, pow, tuple(d for d in range(v.ndim) if d != kept), True)
 
 

@@ -293,10 +293,16 @@ def split_method(self: Tensor, split_size: int | Sequence[int], dim: int = 0) ->
     return _split(self, split_size, dim)
 
 
-@export("unsafe_split", "Tensor.unsafe_split", "unsafe_split_with_sizes", "Tensor.unsafe_split_with_sizes")
-def unsafe_split(tensor: Tensor, split_size_or_sections: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+@export("unsafe_split", "Tensor.unsafe_split")
+def unsafe_split(input: Tensor, split_size: int | Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
     """As ``split``, but pieces that may be written to: here, copies."""
-    return tuple(ops.clone(t) for t in _split(tensor, split_size_or_sections, dim))
+    return tuple(ops.clone(t) for t in _split(input, split_size, dim))
+
+
+@export("unsafe_split_with_sizes", "Tensor.unsafe_split_with_sizes")
+def unsafe_split_with_sizes(input: Tensor, split_sizes: Sequence[int], dim: int = 0) -> tuple[Tensor, ...]:
+    """As ``split_with_sizes``, but pieces that may be written to: here, copies."""
+    return unsafe_split(input, split_sizes, dim)
 
 
 @export("unsafe_chunk", "Tensor.unsafe_chunk")
@@ -317,11 +323,16 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     return _split(input, each if each else (0,) * chunks, dim)
 
 
+def _one_of(*given: Any) -> Any:
+    """What was given, by whichever of its names."""
+    return next((v for v in given if v is not None), None)
+
+
 @export("tensor_split", "Tensor.tensor_split")
 def tensor_split(input: Tensor, indices_or_sections: Any = None, dim: int = 0, *, indices: Any = None,
-                 sections: Any = None) -> tuple[Tensor, ...]:  # fmt: skip
+                 sections: Any = None, tensor_indices_or_sections: Any = None) -> tuple[Tensor, ...]:  # fmt: skip
     """Pieces cut at the given indices, or into a number of pieces that differ by one at most."""
-    by = next(v for v in (indices_or_sections, indices, sections) if v is not None)
+    by = _one_of(indices_or_sections, indices, sections, tensor_indices_or_sections)
     if not input.ndim:
         raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")
     if hasattr(by, "tolist"):
@@ -356,21 +367,25 @@ def _axis_split(name: str, input: Tensor, by: Any, dim: int, least: int) -> tupl
 
 
 @export("hsplit", "Tensor.hsplit")
-def hsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+def hsplit(input: Tensor, indices_or_sections: Any = None, *, indices: Any = None,
+           sections: Any = None) -> tuple[Tensor, ...]:  # fmt: skip
     """Pieces side by side."""
-    return _axis_split("hsplit", input, indices_or_sections, min(1, max(input.ndim - 1, 0)), 1)
+    by = _one_of(indices_or_sections, indices, sections)
+    return _axis_split("hsplit", input, by, min(1, max(input.ndim - 1, 0)), 1)
 
 
 @export("vsplit", "Tensor.vsplit")
-def vsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+def vsplit(input: Tensor, indices_or_sections: Any = None, *, indices: Any = None,
+           sections: Any = None) -> tuple[Tensor, ...]:  # fmt: skip
     """Pieces one above the other."""
-    return _axis_split("vsplit", input, indices_or_sections, 0, 2)
+    return _axis_split("vsplit", input, _one_of(indices_or_sections, indices, sections), 0, 2)
 
 
 @export("dsplit", "Tensor.dsplit")
-def dsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+def dsplit(input: Tensor, indices_or_sections: Any = None, *, indices: Any = None,
+           sections: Any = None) -> tuple[Tensor, ...]:  # fmt: skip
     """Pieces one behind the other."""
-    return _axis_split("dsplit", input, indices_or_sections, 2, 3)
+    return _axis_split("dsplit", input, _one_of(indices_or_sections, indices, sections), 2, 3)
 
 
 @export("Tensor.contiguous")

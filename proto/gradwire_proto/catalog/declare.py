@@ -11,6 +11,7 @@ the result is a view of it, ``Tensor(a!)`` that the op writes to it.
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -20,8 +21,21 @@ from gradwire_proto.spec import Spec
 
 Meta = Callable[..., Any]
 MAX_REMEMBERED = 4096
-NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input", "x2": "other"}
-"""NumPy's names of arguments, which torch takes in place of its own."""
+NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input", "x2": "other",
+               "self": "input"}  # fmt: skip
+"""NumPy's names of arguments, which torch takes in place of its own; and its own for a number in a tensor's place."""
+OWN_NAMES = {"cholesky_inverse": {"input": "L"}, "cholesky_solve": {"input": "B", "self": "B", "input2": "L"}}
+"""Names that torch takes where its documentation has others."""
+SCALES = ("alpha", "beta", "value")
+OLD_ORDERS = {
+    "add": ("input alpha other",), "sub": ("input alpha other",),
+    **{name: (f"beta input alpha {factors}", f"beta input {factors}", f"input beta alpha {factors}",
+              f"input beta {factors}")
+       for name, factors in (("addbmm", "batch1 batch2"), ("addmm", "mat1 mat2"), ("addmv", "mat vec"),
+                             ("addr", "vec1 vec2"), ("baddbmm", "batch1 batch2"))},
+    "addcdiv": ("input value tensor1 tensor2",), "addcmul": ("input value tensor1 tensor2",),
+}  # fmt: skip
+"""Orders of arguments from before these numbers had to be named."""
 POINTWISE: set[Meta] = set()
 """Rules of element-wise ops."""
 M = TypeVar("M", bound=Meta)
@@ -157,11 +171,15 @@ class Op:
         values = list(args)
         if kwargs:
             names = {p.name for p in params}
+            own = OWN_NAMES.get(self.name, {})
+            kwargs = {own.get(k, k): v for k, v in kwargs.items()}
             kwargs = {k if k in names or NUMPY_NAMES.get(k) not in names else NUMPY_NAMES[k]: v
                       for k, v in kwargs.items()}  # fmt: skip
         if len(values) > len(params) or any(p.keyword_only for p in params[: len(values)]):
             last = next((i for i, p in enumerate(params) if p.keyword_only), len(params))
-            folded = self._fold_varargs(values, last)
+            folded, old = self._fold_varargs(values, last), self._old_order(values, tensor)
+            if old:
+                return self.bind((), old | dict(kwargs), tensor)
             if folded is None:
                 least, most, given = (n - bound for n in (sum(p.required for p in params[:last]), last, len(values)))
                 if bound and not most:
@@ -218,6 +236,22 @@ class Op:
             f"{self.name}(): argument '{p.name}' failed to unpack the object at pos {at + 1} with error "
             f'"type must be {p.type_name},but got {got}"'
         )
+
+    def _old_order(self, values: list[Any], tensor: type) -> dict[str, Any]:
+        """Arguments in an order of :data:`OLD_ORDERS`, by name; none where they are in no such order."""
+        name = (self.inplace_of or self).name
+        for order in OLD_ORDERS.get(name, ()):
+            names = order.split()
+            if len(names) == len(values) and all(isinstance(v, tensor) is (n not in SCALES)
+                                                 for n, v in zip(names, values, strict=True)):  # fmt: skip
+                told = ", ".join(f"{'Number' if n in SCALES else 'Tensor'} {n}" for n in names)
+                warnings.warn(
+                    f"This overload of {self.name} is deprecated:\n\t{self.name}({told})\nConsider using one of the "
+                    f"following signatures instead:\n\t{self.signature}",
+                    stacklevel=6,
+                )
+                return dict(zip(names, values, strict=True))
+        return {}
 
     def _fold_varargs(self, values: list[Any], last: int) -> list[Any] | None:
         """``view(2, 3)`` as ``view((2, 3))``, where the last positional argument is a list of ints."""
