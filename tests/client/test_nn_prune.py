@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 import gradwire as torch
@@ -83,3 +84,30 @@ def test_a_method_of_ones_own():
     Even.apply(m, "bias")
     assert m.bias_mask.tolist() == [0, 0, 0]
     assert Even().prune(torch.ones(4)).tolist() == [0, 1, 0, 1]
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize("change", [
+    lambda m: prune.l1_unstructured(m, "weight", 3), nn.utils.weight_norm, nn.utils.spectral_norm,
+], ids=("pruned", "length", "spectral"))  # fmt: skip
+def test_captured_calls_compute_the_weight_anew(change):
+    torch.manual_seed(0)
+    m = change(layer())
+    torch.manual_seed(0)
+    twin = change(layer())
+    optimizers = [torch.optim.SGD(net.parameters(), lr=0.1) for net in (m, twin)]
+
+    def step(net, optimizer, x):
+        optimizer.zero_grad()
+        loss = net(x).square().mean()
+        loss.backward()
+        optimizer.step()
+        return loss
+
+    f = torch.compile(lambda x: step(m, optimizers[0], x))
+    for i in range(3):
+        x = torch.full((2, 4), 0.1 * i)
+        np.testing.assert_allclose(f(x).item(), step(twin, optimizers[1], x).item(), rtol=1e-5)
+    m(x)
+    twin(x)
+    np.testing.assert_allclose(m.weight.tolist(), twin.weight.tolist(), rtol=1e-5)

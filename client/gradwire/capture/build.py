@@ -45,6 +45,7 @@ def build(capture: Capture, args: list[Tensor], result: Any) -> Program | None:
         o.tensor._refresh()
     returned = [t for t in found if t._id in capture.inner]
     made = _with_bases(capture, returned)
+    capture.forget_computed()
     _check_escapes(capture, made)
     message, weight = _message(capture, distinct(args), made)
     most = session.limits.max_instructions_per_frame

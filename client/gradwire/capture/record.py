@@ -79,6 +79,8 @@ class Capture:
         """With their options at the time."""
         self.modules: dict[int, tuple[Any, bool]] = {}
         """Those that were called, by id, with their mode at the time."""
+        self.computed: dict[tuple[int, str], tuple[Any, Any]] = {}
+        """What hooks compute and assign to modules, by module and name: the module, and what was there before."""
         self.error: RuntimeError | None = None
         """Why this can't be a program."""
         self.paused = False
@@ -108,6 +110,15 @@ class Capture:
     def module(self, module: Any) -> None:
         """Take note of a module that is called: its mode and what it has must be the same in later calls."""
         self.modules.setdefault(id(module), (module, module.training))
+
+    def assigned(self, module: Any, name: str) -> None:
+        """Take note that a hook is to assign what it computes, which each call does anew."""
+        self.computed.setdefault((id(module), name), (module, getattr(module, name, None)))
+
+    def forget_computed(self) -> None:
+        """Put back what was there before."""
+        for (_, name), (module, before) in self.computed.items():
+            setattr(module, name, before)
 
     def forbid(self, what: str, instead: str) -> None:
         """See :func:`gradwire.capture.forbid`."""

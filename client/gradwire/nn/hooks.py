@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from gradwire.autograd.function import Function
+from gradwire.capture import here
 from gradwire.tensor import Tensor
 from gradwire.utils.hooks import RemovableHandle
 
@@ -61,6 +62,13 @@ def use_full(module: Any, full: bool) -> None:
             "Cannot use both regular backward hooks and full backward hooks on a single Module. Please use only one of "
             "them."
         )
+
+
+def assign(module: Any, name: str, value: Any) -> None:
+    """Have a module's attribute be what a hook computed before a call; in a program, for that call alone."""
+    if here.capture is not None and not here.capture.off:
+        here.capture.assigned(module, name)
+    setattr(module, name, value)
 
 
 def call(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -284,6 +292,7 @@ __all__ = [
     "Hook",
     "RemovableHandle",
     "add",
+    "assign",
     "call",
     "register_module_buffer_registration_hook",
     "register_module_forward_hook",

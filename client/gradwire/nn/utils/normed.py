@@ -10,6 +10,7 @@ from gradwire.dispatch import ops
 from gradwire.functions.creation import empty
 from gradwire.nn import functional as F
 from gradwire.nn.conv import _ConvTransposeNd
+from gradwire.nn.hooks import assign
 from gradwire.nn.parameter import Parameter, is_lazy
 from gradwire.nn.utils.parametrizations import as_matrix, norm_except
 
@@ -28,7 +29,7 @@ class _Normed:
         raise NotImplementedError
 
     def __call__(self, module: Any, args: Any) -> None:
-        setattr(module, self.name, self.compute(module, module.training))
+        assign(module, self.name, self.compute(module, module.training))
 
     def start(self, module: Any) -> None:
         """Refuse what can't be, and begin to be called."""

@@ -16,6 +16,7 @@ from numbers import Integral, Real
 from typing import Any
 
 import gradwire as torch
+from gradwire.nn.hooks import assign
 from gradwire.nn.utils.clip import parameters_to_vector
 
 
@@ -30,7 +31,7 @@ class BasePruningMethod(ABC):
     _tensor_name: Any
 
     def __call__(self, module: Any, inputs: Any) -> None:
-        setattr(module, self._tensor_name, self.apply_mask(module))
+        assign(module, self._tensor_name, self.apply_mask(module))
 
     @abstractmethod
     def compute_mask(self, t: Any, default_mask: Any) -> Any:
