@@ -71,7 +71,7 @@ def threshold_backward(xp: Any, grad: Any, input: Any, threshold: Any, out: Any 
     if grad.shape == input.shape and loops.fit(xp, input, grad, out):
         from gradwire_engine.loops import lines
 
-        return _along(xp, lines.threshold_back, (grad, input), input.dtype.type(threshold), out)
+        return along(xp, lines.threshold_back, (grad, input), input.dtype.type(threshold), out=out)
     return without(xp, grad, input <= threshold, out)
 
 
@@ -92,10 +92,10 @@ def _gelu(xp: Any, x: Any, approximate: str, out: Any) -> Any:
     return xp.divide(x, odds, out=out)
 
 
-def _along(xp: Any, loop: Any, arrays: tuple[Any, ...], option: Any, out: Any) -> Any:
+def along(xp: Any, loop: Any, arrays: tuple[Any, ...], *options: Any, out: Any = None) -> Any:
     """What a loop makes element by element of arrays of one shape."""
     made = xp.empty(arrays[0].shape, arrays[0].dtype) if out is None or not out.flags.c_contiguous else out
-    loops.over(loop, made.size, 1, *(xp.ascontiguousarray(a).reshape(-1) for a in arrays), option, made.reshape(-1))
+    loops.over(loop, made.size, 1, *(xp.ascontiguousarray(a).reshape(-1) for a in arrays), *options, made.reshape(-1))
     return filled(out, made)
 
 
@@ -104,7 +104,7 @@ def gelu(xp: Any, input: Any, approximate: str, out: Any = None) -> Any:
     if loops.fit(xp, input, out, single=True):
         from gradwire_engine.loops import lines
 
-        return _along(xp, lines.gelu, (input,), approximate == "tanh", out)
+        return along(xp, lines.gelu, (input,), approximate == "tanh", out=out)
     return in_blocks(xp, lambda x, out: _gelu(xp, x, approximate, out), wide(xp, input), out=out)
 
 
@@ -116,7 +116,7 @@ def gelu_backward(xp: Any, grad: Any, input: Any, output: Any, approximate: str,
     if grad.shape == input.shape and loops.fit(xp, input, grad, output, out, single=True):
         from gradwire_engine.loops import lines
 
-        return _along(xp, lines.gelu_back, (grad, input, output), approximate == "tanh", out)
+        return along(xp, lines.gelu_back, (grad, input, output), approximate == "tanh", out=out)
 
     def f(g: Any, x: Any, y: Any, out: Any) -> Any:
         part = xp.asarray(y / x)

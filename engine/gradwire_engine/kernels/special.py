@@ -7,6 +7,7 @@ from typing import Any
 
 from gradwire_engine import loops
 from gradwire_engine.backend import special
+from gradwire_engine.kernels.activation import along
 from gradwire_engine.kernels.elementwise import sinc
 from gradwire_engine.registry import kernel
 
@@ -16,8 +17,15 @@ def wide(xp: Any, x: Any) -> Any:
     return x.astype(xp.float32) if hasattr(x, "dtype") and x.dtype.itemsize == 2 else x
 
 
-kernel("erf", lambda xp, input: loops.each("erf", input) if loops.fit(xp, input, single=True)
-       else special(xp).erf(wide(xp, input)))  # fmt: skip
+@kernel("erf")
+def erf(xp: Any, input: Any) -> Any:
+    if loops.fit(xp, input, single=True):
+        from gradwire_engine.loops import lines
+
+        return along(xp, lines.erf, (input,))
+    return special(xp).erf(wide(xp, input))
+
+
 kernel("erfc", lambda xp, input: special(xp).erfc(wide(xp, input)))
 kernel("erfinv", lambda xp, input: special(xp).erfinv(wide(xp, input)))
 kernel("lgamma", lambda xp, input: special(xp).gammaln(wide(xp, input)))

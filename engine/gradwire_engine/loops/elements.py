@@ -14,14 +14,7 @@ from gradwire_engine.loops.lines import HALF, ONE, ZERO, exp
 
 F = TypeVar("F", bound=Callable[..., Any])
 f4 = np.float32
-# erf(x) / x as a polynomial in x ** 2 where abs(x) < 1, and log(erfc(x)) as one in x from there to 4: Chebyshev fits.
-_S = tuple(map(f4, (1.12837917, -0.376126269, 0.112835975, -0.0268543288, 0.00518931194, -0.000801885499,
-                    7.88249711e-05)))  # fmt: skip
-_L = tuple(map(f4, (0.000303212966, -1.13016668, -0.631937094, -0.109978245, 0.0263647173, -0.00474022234,
-                    0.000592769536, -4.55906223e-05, 1.61406159e-06)))  # fmt: skip
-_FOUR, _THREE, _SIXTH = f4(4), f4(3), f4(1 / 6)
-_S0, _S1, _S2, _S3, _S4, _S5, _S6 = _S
-_L0, _L1, _L2, _L3, _L4, _L5, _L6, _L7, _L8 = _L
+_THREE, _SIXTH = f4(3), f4(1 / 6)
 
 
 def _function(arguments: int) -> Callable[[F], Any]:
@@ -40,19 +33,6 @@ def sigmoid(x: Any) -> Any:
 @_function(1)
 def silu(x: Any) -> Any:
     return x / (ONE + exp(-x))
-
-
-@_function(1)
-def erf(x: Any) -> Any:
-    """To 2.4 ulp."""
-    s = x * x
-    small = ((((((_S6 * s + _S5) * s + _S4) * s + _S3) * s + _S2) * s + _S1) * s + _S0) * x
-    a = abs(x)
-    a = _FOUR if a > _FOUR else a
-    log = (((((((_L8 * a + _L7) * a + _L6) * a + _L5) * a + _L4) * a + _L3) * a + _L2) * a + _L1) * a + _L0
-    large = ONE - exp(log)
-    large = -large if x < ZERO else large
-    return small if a < ONE else large
 
 
 @_function(1)
