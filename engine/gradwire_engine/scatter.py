@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import scipy.sparse
 
+from gradwire_engine import loops
+
 _WIDE = {"b1": "i4", "i1": "i4", "u1": "i4", "i2": "i4", "u2": "i4", "V2": "f4", "f2": "f4"}
 """Types without atomic operations, each with one of the same numbers that has them."""
 
@@ -41,6 +43,23 @@ def add_along(xp: Any, target: Any, dim: int, index: Any, values: Any) -> None:
     made = scipy.sparse.csc_array(one, shape=(target.shape[dim], index.size)) @ rows
     moved = np.moveaxis(target, dim, 0)
     moved += made.reshape(moved.shape)
+
+
+def moved(xp: Any, loop: str, shape: tuple[int, int, int], x: Any, at: Any, out: Any, *options: bool) -> None:
+    """Run a loop that moves numbers to places, or from there, with arrays in the form ``shape``, of which one size is
+    each one's own.
+
+    Raises:
+        IndexError: there is no such place.
+    """
+    from gradwire_engine.loops import places
+
+    wrong = xp.zeros(1, bool)
+    x, at = (xp.ascontiguousarray(a).reshape(shape) for a in (x, at))
+    loops.over(getattr(places, loop), shape[0], at.size // shape[0], x, at, *options, wrong, out.reshape(shape))
+    if wrong[0]:
+        size = (x if loop == "gather" else out.reshape(shape)).shape[1]
+        raise IndexError(f"index out of bounds for a dimension with size {size}")
 
 
 def maximum_at(xp: Any, target: Any, index: Any, values: Any) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from gradwire_engine import Engine, columns, grad, loops, spread
-from gradwire_engine.loops import lines, norms, updates, windows
+from gradwire_engine.loops import lines, norms, places, updates, windows
 from gradwire_engine.loops.compiling import loop
 from gradwire_engine.registry import KERNELS
 from tests.engine import test_activation, test_attention, test_conv, test_loss, test_norm, test_pool
@@ -27,6 +27,10 @@ MORE = [
     case("gelu", rand(5000, low=-16, high=16), approximate="none"),
     case("gelu", rand(5000, low=-16, high=16), approximate="tanh"),
     case("relu", rand(5000)),
+    case("gather", rand(6, 50, 4), 1, rand(6, 70, 4, low=0, high=50).astype(int)),
+    case("gather", rand(50, 4), 0, rand(70, 4, low=0, high=50).astype(int)),
+    case("scatter", rand(6, 50, 4), 1, rand(6, 70, 4, low=0, high=50).astype(int), rand(6, 70, 4)),
+    case("scatter_add", rand(6, 50), -1, rand(6, 70, low=0, high=50).astype(int), rand(6, 70)),
     *[case(op, rand(5000, low=-8, high=8)) for op in ("sigmoid", "silu", "erf", "hardswish")],
     case("huber_loss", rand(500), rand(500, seed=1), "none", 0.7),
     case("smooth_l1_loss", rand(500), rand(500, seed=1), "mean", 0.7),
@@ -47,6 +51,7 @@ MORE = [
     case("max_pool3d_with_indices", rand(3, 5, 6, 7), (2, 3, 2), (2, 1, 2), (1, 1, 0), (1, 2, 1), False, results=(0,)),
 ]  # fmt: skip
 FITTING = {
+    "gather", "scatter", "scatter_add",
     "sigmoid", "silu", "erf", "hardswish", "huber_loss", "smooth_l1_loss", "gelu", "relu", "softmax", "log_softmax",
     "mse_loss", "cross_entropy", "attention", "convolution", "layer_norm", "group_norm", "batch_norm", "rms_norm",
     "max_pool1d_with_indices", "max_pool2d_with_indices", "max_pool3d_with_indices", "scatter_planes", "gather_planes",
@@ -105,11 +110,11 @@ def test_each_loop_is_in_a_case(monkeypatch: pytest.MonkeyPatch) -> None:
         everything(c, "float64")
     public = {
         name
-        for module in (lines, norms, updates, windows)
+        for module in (lines, norms, places, updates, windows)
         for name, f in vars(module).items()
         if hasattr(f, "py_func") and f.py_func.__module__ == module.__name__ and not name.startswith("_")
     }
-    assert public - inner - {"scatter", "gather", "adam"} <= called
+    assert public - inner - {"adam"} <= called
 
 
 @pytest.fixture
@@ -186,7 +191,7 @@ def test_a_place_out_of_bounds_is_refused(op: str, place: int, monkeypatch: pyte
     monkeypatch.setattr(loops, "LEAST", 1)
     x, at = np.ones((2, 3, 3, 4)), np.full((2, 3, 2, 2), place)
     args = (x, at, 2) if op == "gather_planes" else (np.ones(at.shape), at, (3, 4), False, Engine().wrap(x).spec)
-    with pytest.raises(IndexError, match="index out of bounds for planes of 12 elements"):
+    with pytest.raises(IndexError, match="index out of bounds for a dimension with size 12"):
         KERNELS[op].run(np, *args)
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from gradwire_engine import loops
 from gradwire_engine.backend import DTYPE, NUMPY_DTYPE, looked_up
 from gradwire_engine.masks import select
 from gradwire_engine.registry import kernel
-from gradwire_engine.scatter import add_along, add_at, maximum_at, minimum_at, multiply_at
+from gradwire_engine.scatter import add_along, add_at, maximum_at, minimum_at, moved, multiply_at
 from gradwire_proto.catalog.meta import wrap_dim
 from gradwire_proto.dtypes import join
 
@@ -82,10 +83,24 @@ def _flat(a: Any) -> Any:
     return a if a.ndim else a.reshape(1)
 
 
-def _along(xp: Any, shape: tuple[int, ...], dim: int, index: Any) -> tuple[Any, ...]:
-    """The key by which gather reads and the scatters write: the index in one dimension, its own place in the others."""
+def _check_along(shape: tuple[int, ...], dim: int, index: Any) -> int:
+    """The dimension, where there are all the places along it."""
     dim = wrap_dim(dim, len(shape))
     check(index, shape[dim], f"index {{index}} is out of bounds for dimension {dim} with size {{size}}", RuntimeError)
+    return dim
+
+
+def _lined(whole: tuple[int, ...], part: tuple[int, ...], dim: int) -> tuple[int, int, int] | None:
+    """The shapes as ``(outer, -1, inner)`` around the dimension, where all others are the same."""
+    dim = wrap_dim(dim, len(whole))
+    if whole[:dim] != part[:dim] or whole[dim + 1 :] != part[dim + 1 :]:
+        return None
+    return math.prod(whole[:dim]), -1, math.prod(whole[dim + 1 :])
+
+
+def _along(xp: Any, shape: tuple[int, ...], dim: int, index: Any) -> tuple[Any, ...]:
+    """The key by which gather reads and the scatters write: the index in one dimension, its own place in the others."""
+    dim = _check_along(shape, dim, index)
     n = index.ndim
     key = [xp.arange(s).reshape((-1,) + (1,) * (n - 1 - d)) for d, s in enumerate(index.shape)]
     key[dim] = index
@@ -105,6 +120,12 @@ def gather(xp: Any, input: Any, dim: int, index: Any, sparse_grad: bool) -> Any:
     if not index.size:
         return xp.empty(index.shape, input.dtype)
     input, at = _flat(input), _flat(index)
+    shape = _lined(input.shape, at.shape, dim)
+    if shape is not None and loops.fit(xp, input):
+        _check_along(input.shape, dim, at)
+        found = xp.empty(index.shape, input.dtype)
+        moved(xp, "gather", shape, input, at, found)
+        return found
     key = _along(xp, input.shape, dim, at)
     found = looked_up(xp, input.reshape(-1), _places(input.shape, key, wrap_dim(dim, input.ndim)))
     return found.reshape(index.shape)
@@ -123,10 +144,26 @@ def _scattered(xp: Any, input: Any, dim: int, index: Any, src: Any, out: Any) ->
     return out, target, key, part
 
 
+def _by_loop(xp: Any, input: Any, dim: int, index: Any, src: Any, out: Any, added: bool) -> Any:
+    """What a scatter by a loop returns; None where there is none for it."""
+    if not hasattr(src, "shape") or src.shape != index.shape or not index.ndim:
+        return None
+    shape = _lined(input.shape, index.shape, dim)
+    if shape is None or not loops.fit(xp, input, src, out) or not (out is None or out.flags.c_contiguous):
+        return None
+    _check_along(input.shape, dim, index)
+    out = _written(xp, input, out)
+    moved(xp, "scatter", shape, src, index, out, added)
+    return out
+
+
 @kernel("scatter")
 def scatter(xp: Any, input: Any, dim: int, index: Any, src: Any, out: Any = None) -> Any:
     if not index.size:
         return _written(xp, input, out)
+    made = _by_loop(xp, input, dim, index, src, out, False)
+    if made is not None:
+        return made
     out, target, key, part = _scattered(xp, input, dim, index, src, out)
     target[key] = _value(part, target.dtype)
     return out
@@ -136,6 +173,9 @@ def scatter(xp: Any, input: Any, dim: int, index: Any, src: Any, out: Any = None
 def scatter_add(xp: Any, input: Any, dim: int, index: Any, src: Any, out: Any = None) -> Any:
     if not index.size:
         return _written(xp, input, out)
+    made = _by_loop(xp, input, dim, index, src, out, True)
+    if made is not None:
+        return made
     out, target, key, part = _scattered(xp, input, dim, index, src, out)
     add_at(xp, target, key, part)
     return out

@@ -13,7 +13,7 @@ from gradwire_engine.kernels import axes
 from gradwire_engine.kernels.conv import offsets, padded, wide
 from gradwire_engine.lines import large
 from gradwire_engine.registry import kernel
-from gradwire_engine.scatter import add_at
+from gradwire_engine.scatter import add_at, moved
 from gradwire_engine.spread import PIECE, share
 from gradwire_proto.catalog.pool import ints
 
@@ -234,28 +234,16 @@ def _placed(xp: Any, indices: Any, planes: int, inner: int) -> Any:
     return (indices.reshape(planes, -1) + xp.arange(planes)[:, None] * inner).reshape(-1)
 
 
-def _moved(xp: Any, loop: str, planes: int, x: Any, indices: Any, out: Any, *options: bool) -> Any:
-    """A loop that moves numbers of planes to places, or from there."""
-    from gradwire_engine.loops import windows
-
-    wrong = xp.zeros(1, bool)
-    flat = (xp.ascontiguousarray(a).reshape(planes, -1) for a in (x, indices))
-    loops.over(getattr(windows, loop), planes, indices.size // planes, *flat, *options, wrong, out.reshape(planes, -1))
-    if wrong[0]:
-        raise IndexError(f"index out of bounds for planes of {max(x.size, out.size) // planes} elements")
-    return out
-
-
 @kernel("scatter_planes")
 def scatter_planes(xp: Any, input: Any, indices: Any, size: Any, unique: bool, spec: Any, out: Any = None) -> Any:
     if out is None:
         out = xp.empty(spec.shape, dtype=input.dtype)
     planes = spec.numel // max(1, math.prod(size))
-    if input.size and loops.fit(xp, input, out):
-        return _moved(xp, "scatter", planes, input, indices, out, unique)
     flat = out.reshape(-1)
     flat[...] = 0
-    if input.size:
+    if input.size and loops.fit(xp, input, out):
+        moved(xp, "scatter", (planes, -1, 1), input, indices, out, not unique)
+    elif input.size:
         at = _placed(xp, indices, planes, math.prod(size))
         if unique:
             flat[at] = input.reshape(-1)
@@ -270,7 +258,9 @@ def gather_planes(xp: Any, input: Any, indices: Any, dims: int) -> Any:
         return xp.empty(indices.shape, dtype=input.dtype)
     inner = math.prod(input.shape[input.ndim - dims :])
     if loops.fit(xp, input):
-        return _moved(xp, "gather", input.size // inner, input, indices, xp.empty(indices.shape, input.dtype))
+        made = xp.empty(indices.shape, input.dtype)
+        moved(xp, "gather", (input.size // inner, -1, 1), input, indices, made)
+        return made
     return input.reshape(-1)[_placed(xp, indices, input.size // inner, inner)].reshape(indices.shape)
 
 

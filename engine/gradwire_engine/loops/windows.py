@@ -238,33 +238,3 @@ def max_pool(x: Any, geometry: Any, values: Any, indices: Any, start: int, stop:
                                     best, at = value, line + w + v * dw
                     values[p, a, b, c] = best
                     indices[p, a, b, c] = at
-
-
-@loop
-def scatter(x: Any, indices: Any, unique: bool, wrong: Any, out: Any, start: int, stop: int) -> None:
-    """Numbers ``x[planes, n]`` put into places of planes ``out[planes, size]`` of zeros, and added up unless no place
-    comes twice; ``wrong[0]`` becomes True where there is no such place."""
-    n, size = x.shape[1], out.shape[1]
-    for p in range(start, stop):
-        out[p] = 0
-        for j in range(n):
-            at = indices[p, j]
-            if not 0 <= at < size:
-                wrong[0] = True
-            elif unique:
-                out[p, at] = x[p, j]
-            else:
-                out[p, at] += x[p, j]
-
-
-@loop
-def gather(x: Any, indices: Any, wrong: Any, out: Any, start: int, stop: int) -> None:
-    """Numbers ``out[planes, n]`` from places of planes ``x[planes, size]``."""
-    n, size = out.shape[1], x.shape[1]
-    for p in range(start, stop):
-        for j in range(n):
-            at = indices[p, j]
-            if 0 <= at < size:
-                out[p, j] = x[p, at]
-            else:
-                wrong[0] = True
