@@ -169,7 +169,7 @@ def test_convolution_errors(args, text):
     ("op", "args", "text"),
     [
         ("im2col", ((7, 7), (1, 1), (0, 0), (1, 1)),
-         "Given input with spatial size (5, 5), kernel_size=(7, 7), dilation=(1, 1), padding=(0, 0), stride=(1, 1), "
+         "Given input with spatial size (5, 5), kernel_size=(7, 7), dilation=(1, 1), padding=(0, 0), "
          "calculated shape of the array of sliding blocks as (-1, -1), but its components must be at least one."),
         ("im2col", ((0,), (1, 1), (0, 0), (1, 1)),
          "kernel size should be greater than zero, but got kernel_height: 0 kernel_width: 0"),
