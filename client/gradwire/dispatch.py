@@ -426,6 +426,12 @@ def check_saved(known: Known, tensors: list[Tensor], made: Tensor) -> None:
             raise RuntimeError(refusals.INFERENCE_SAVED)
 
 
+def check_real(function: str, *tensors: Tensor) -> None:
+    """Raise torch's error where a function has no derivative for complex numbers, and one is wanted."""
+    if mode.grad and any(t.dtype.is_complex and t.requires_grad for t in tensors):
+        raise RuntimeError(f"{function} does not support automatic differentiation for outputs with complex dtype.")
+
+
 def _view_written(t: Tensor) -> str:
     return refusals.view_written(t._creation, t._made_by(), t.output_nr)
 
@@ -490,4 +496,7 @@ def check_device(device: Any, session: Session) -> None:
         )
 
 
-__all__ = ["Spec", "call", "caller", "check_constant", "check_device", "finish", "forget", "function_of", "mode", "ops"]
+__all__ = [
+    "Spec", "call", "caller", "check_constant", "check_device", "check_real", "finish", "forget", "function_of", "mode",
+    "ops",
+]  # fmt: skip

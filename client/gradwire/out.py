@@ -110,6 +110,8 @@ def _store(name: str, made: Tensor, out: Tensor, inputs: list[Tensor], pointwise
         if found and (name in APART or (pointwise and found == "part")):
             raise RuntimeError(refusals.OVERLAP)
     if made.shape != out.shape:
+        if any(made is t for t in inputs):
+            made = ops.clone(made)
         if out.numel():
             warnings.warn(
                 f"An output with one or more elements was resized since it had shape {list(out.shape)}, which does not "

@@ -5,9 +5,10 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from gradwire.dispatch import mode, ops
+from gradwire.dispatch import check_real, ops
 from gradwire.export import export
 from gradwire.tensor import Tensor
+from gradwire_proto.catalog.activation import need_float
 from gradwire_proto.dtypes import DType
 
 SELU_ALPHA, SELU_SCALE = 1.6732632423543772848170429916717, 1.0507009873554804934193349852946
@@ -59,8 +60,7 @@ def celu(input: Tensor, alpha: float = 1.0, inplace: bool = False) -> Tensor:
 @export("nn.functional.silu")
 def silu(input: Tensor, inplace: bool = False) -> Tensor:
     """``input * sigmoid(input)``."""
-    if mode.grad and input.is_complex() and input.requires_grad:
-        raise RuntimeError("silu does not support automatic differentiation for outputs with complex dtype.")
+    check_real("silu", input)
     return _apply("silu", input, inplace=inplace)
 
 
@@ -188,6 +188,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     size = input.size(at)
     if size % 2:
         raise RuntimeError(f"Halving dimension must be even, but dimension {at} is size {size}")
+    need_float("glu_cpu", input.dtype)
     a, b = ops.split(input, size // 2, at)
     made: Tensor = a * b.sigmoid()
     return made

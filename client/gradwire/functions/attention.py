@@ -6,7 +6,7 @@ import math
 import warnings
 
 from gradwire.autograd.grad_mode import no_grad
-from gradwire.dispatch import ops
+from gradwire.dispatch import check_real, ops
 from gradwire.export import export
 from gradwire.tensor import Tensor
 from gradwire_proto import dtypes
@@ -29,6 +29,7 @@ def embedding(input: Tensor, weight: Tensor, padding_idx: int | None = None, max
         padding_idx %= rows
     if max_norm is not None:
         _renorm(weight, input, max_norm, norm_type)
+    check_real("embedding", weight)
     return ops.embedding(weight, input, padding_idx, scale_grad_by_freq, sparse)
 
 

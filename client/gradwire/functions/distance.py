@@ -39,7 +39,7 @@ def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6,
 def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -> Tensor:
     """The cosine of the angle between vectors along a dim; norms below ``eps`` count as ``eps``."""
     d = common_dtype((x1._spec, x2._spec))
-    if d.category < Category.FLOAT:
+    if d.category is not Category.FLOAT:
         raise RuntimeError(f"expected common dtype to be floating point, yet common dtype is {d.legacy}")
     shape = broadcast_shapes(tuple(x1.shape), tuple(x2.shape))
 

@@ -32,6 +32,12 @@ def conj_physical(input: Tensor) -> Tensor:
     return conj(input)
 
 
+@export("Tensor.conj_physical_")
+def conj_physical_(self: Tensor) -> Tensor:
+    """In-place form of conj_physical."""
+    return self if self.dtype is bool_ else ops.conj_physical_(self)
+
+
 @export("is_conj")
 def is_conj(input: Tensor) -> bool:
     """Whether a conjugate is still to be taken: never, as it is taken at once."""

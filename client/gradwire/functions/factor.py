@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from gradwire import return_types
-from gradwire.dispatch import ops
+from gradwire.dispatch import check_real, ops
 from gradwire.export import export
 from gradwire.functions.linalg import column, empty, identity, mh, mt
 from gradwire.functions.products import matmul
@@ -158,6 +158,7 @@ def ormqr(input: Tensor, input2: Tensor, input3: Tensor, left: bool = True, tran
 @export("geqrf", "Tensor.geqrf", out=True)
 def geqrf(input: Tensor) -> Any:
     """R, and below it the Householder reflections that Q is the product of."""
+    check_real("geqrf", input)
     return return_types.geqrf(*ops.linalg_geqrf(input))
 
 
@@ -232,6 +233,10 @@ def check_pivots(pivots: Tensor, text: str) -> None:
 @export("lu_unpack", out=True)
 def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpack_pivots: bool = True) -> Any:
     """P, L and U of what lu_factor made."""
+    if LU_data.ndim < 2:
+        raise RuntimeError(
+            f"torch.lu_unpack: Expected tensor with 2 or more dimensions. Got size: {list(LU_data.shape)} instead"
+        )
     lower, upper = unpacked(LU_data) if unpack_data else (empty(LU_data), empty(LU_data))
     if not unpack_pivots:
         return return_types.lu_unpack(empty(LU_data), lower, upper)

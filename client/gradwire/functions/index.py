@@ -90,6 +90,11 @@ def _index_reduce(f: Any, input: Tensor, dim: int, index: Tensor, source: Tensor
                   include_self: bool) -> Tensor:  # fmt: skip
     if reduce not in ("prod", "mean", "amax", "amin"):
         raise RuntimeError(f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}.")
+    for name, v, position in (("index", index, 3), ("source", source, 4)):
+        if not isinstance(v, Tensor):
+            raise TypeError(
+                f"index_reduce(): argument '{name}' (position {position}) must be Tensor, not {type(v).__name__}"
+            )
     check_accumulated("index_reduce_", input._spec, dim, index._spec, source._spec)
     if not source.ndim:
         return f(input, 0, viewed(index, ()), source, reduce, include_self=include_self)

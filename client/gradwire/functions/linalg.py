@@ -10,6 +10,7 @@ from gradwire import return_types
 from gradwire.dispatch import ops
 from gradwire.export import export
 from gradwire.functions.shape import viewed
+from gradwire_proto.catalog.meta import wrap_dim
 
 if TYPE_CHECKING:
     from gradwire.tensor import Tensor
@@ -92,6 +93,11 @@ def solve_ex(A: Tensor, B: Tensor, *, left: bool = True, check_errors: bool = Fa
 def triangular_solve(input: Tensor, A: Tensor, upper: bool = True, transpose: bool = False,
                      unitriangular: bool = False) -> Any:  # fmt: skip
     """The X of A @ X = input for a triangular A, and A."""
+    if A.dtype is not input.dtype:
+        raise RuntimeError(
+            f"Expected b and A to have the same dtype, but found b of type {input.dtype.legacy} and A of type "
+            f"{A.dtype.legacy} instead."
+        )
     used, up = (mt(A), not upper) if transpose else (A, upper)
     return return_types.triangular_solve(
         ops.linalg_solve_triangular(used, input, upper=up, unitriangular=unitriangular), ops.clone(A)
@@ -117,7 +123,7 @@ def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
 def tensorsolve(A: Tensor, B: Tensor, dims: Sequence[int] | None = None) -> Tensor:
     """The X of tensordot(A, X) = B."""
     if dims:
-        last = [d % A.ndim for d in dims]
+        last = [wrap_dim(d, A.ndim) for d in dims]
         A = ops.permute(A, (*(d for d in range(A.ndim) if d not in last), *last))
     shape = tuple(A.shape[B.ndim :])
     n, m = math.prod(shape), math.prod(A.shape[: B.ndim])

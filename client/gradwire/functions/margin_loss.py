@@ -173,4 +173,5 @@ def multilabel_soft_margin_loss(input: Tensor, target: Tensor, weight: Tensor | 
         loss = loss * weight
     if reduction not in ("none", "mean", "sum"):
         raise ValueError(f"{reduction} is not valid")
-    return reduced(loss.sum(-1) / input.shape[-1], reduction)
+    at = input.ndim - 1  # of the loss, which may have more dims
+    return reduced(loss.sum(at) / input.shape[at], reduction)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from gradwire.defaults import default_dtype
 from gradwire.dispatch import ops
 from gradwire.export import export
-from gradwire_proto.dtypes import Category, DType, bool_
+from gradwire_proto.dtypes import Category, DType, bool_, float64
 
 if TYPE_CHECKING:
     from gradwire.tensor import Tensor
@@ -118,6 +119,10 @@ def mean(input: Any, dim: Any = None, *, keepdim: bool = False, dtype: DType | N
 def median(input: Any, dim: int = -1, *, keepdim: bool = False, dtype: DType | None = None,
            mask: Tensor | None = None) -> Tensor:  # fmt: skip
     """The lower median of what the mask keeps."""
+    given = dtype or input.dtype
+    if given.category < Category.FLOAT:  # of which none is nan
+        made: Any = _kept(input, mask, float("nan"), float64).nanmedian(dim, keepdim).values
+        return ops.to_dtype(made, given)
     return _kept(input, mask, float("nan"), dtype).nanmedian(dim, keepdim).values
 
 
@@ -161,6 +166,8 @@ def _spread(input: Any, dim: Any, unbiased: bool | None, correction: float | Non
             dtype: DType | None, mask: Tensor | None) -> Any:  # fmt: skip
     if unbiased is not None and correction is not None:
         raise ValueError("Only one of unbiased and correction may be given")
+    if dtype is None and input.dtype.category is Category.INT:
+        dtype = default_dtype()
     if correction is None:
         correction = 0.0 if unbiased is False else 1.0
     if dtype is not None:

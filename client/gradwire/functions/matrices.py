@@ -14,6 +14,7 @@ from gradwire.functions.products import matmul
 from gradwire.functions.shape import viewed
 from gradwire_proto import dtypes
 from gradwire_proto.catalog.linalg import check_matrix
+from gradwire_proto.catalog.meta import wrap_dim
 
 if TYPE_CHECKING:
     from gradwire.tensor import Tensor
@@ -39,7 +40,7 @@ def matrix_norm(A: Tensor, ord: Any = "fro", dim: Sequence[int] = (-2, -1), keep
         A = ops.to_dtype(A, dtype)
     if A.dtype.category < dtypes.Category.FLOAT:
         raise RuntimeError(f"{name}: Expected a floating point or complex tensor as input. Got {A.dtype.legacy}")
-    rows, columns = (d % A.ndim for d in dim)
+    rows, columns = (wrap_dim(d, A.ndim) for d in dim)
     if rows == columns:
         raise RuntimeError(f"{name}: dims must be different. Got ({dim[0]}, {dim[1]})")
     if ord == "fro":

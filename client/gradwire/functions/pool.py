@@ -115,6 +115,8 @@ avg_pool1d, avg_pool2d, avg_pool3d = (_avg_pool(n) for n in (1, 2, 3))
 
 def _unpooled_size(input: Tensor, n: int, kernel: tuple[int, ...], stride: tuple[int, ...], padding: tuple[int, ...],
                    output_size: Sequence[int] | None) -> tuple[int, ...]:  # fmt: skip
+    if input.ndim < n:
+        raise IndexError("tuple index out of range")
     default = [(i - 1) * s + k - 2 * p
                for i, k, s, p in zip(input.shape[-n:], kernel, stride, padding, strict=True)]  # fmt: skip
     if output_size is None:

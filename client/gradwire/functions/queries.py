@@ -15,7 +15,7 @@ from gradwire.memory import moved
 from gradwire.nn.module import Module
 from gradwire.tensor import Tensor
 from gradwire.words import type_name
-from gradwire_proto.dtypes import Category
+from gradwire_proto.dtypes import Category, int64
 
 for _name in ("is_mkldnn", "is_mps", "is_xpu", "is_xla", "is_mtia", "is_nested", "is_sparse_csr", "is_vulkan"):
     export(f"property:Tensor.{_name}")(lambda self: False)
@@ -143,4 +143,5 @@ def unravel_index(indices: Tensor, shape: int | Sequence[int]) -> tuple[Tensor, 
     if any(d < 0 for d in dims):
         raise ValueError(f"'shape' cannot have negative values, but got {dims}")
     steps = [math.prod(dims[i + 1 :]) for i in range(len(dims))]
+    indices = ops.to_dtype(indices, int64)
     return tuple(indices // step % d for step, d in zip(steps, dims, strict=True))  # type: ignore[operator]

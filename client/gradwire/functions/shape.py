@@ -179,11 +179,11 @@ def big_t(self: Tensor) -> Tensor:
 @export("property:Tensor.mT")
 def m_t(self: Tensor) -> Tensor:
     """The transpose of each matrix."""
-    if self.ndim < 2:
+    if self.ndim == 1:
         raise RuntimeError(
             f"tensor.mT is only supported on matrices or batches of matrices. Got {self.ndim}-D tensor."
         )
-    return ops.transpose(self, -2, -1)
+    return ops.transpose(self, -2, -1) if self.ndim else self
 
 
 @export("property:Tensor.H")

@@ -241,6 +241,11 @@ def lu(xp: Any, A: Any, raise_as: str | None = None) -> tuple[Any, Any, Any]:
 @kernel("linalg_permutation")
 def permutation(xp: Any, pivots: Any, size: int, dtype: Any) -> Any:
     host = to_host(pivots)
+    if host.size and not 1 <= host.min() <= host.max() <= size:
+        raise RuntimeError(
+            "pivots passed to lu_unpack must be between 1 and LU.size(-2) inclusive.Did you properly pass the result "
+            "of lu_factor?"
+        )
     order = np.broadcast_to(np.arange(size), (*host.shape[:-1], size)).copy()
     for i in np.ndindex(host.shape[:-1]):
         for step, other in enumerate(host[i] - 1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gradwire_proto.catalog.creation import check_number
 from gradwire_proto.catalog.declare import Inferred, Op, elementwise, op
 from gradwire_proto.catalog.meta import Refusal, pointwise, unmade
 from gradwire_proto.dtypes import Category, DType, bool_, int64
@@ -85,7 +86,16 @@ def _addcdiv(op: Op, input: Spec, tensor1: Spec, tensor2: Spec, value: Any) -> A
             "(input + value * tensor1 / tensor2) for float inputs. The future addcdiv behavior is just the latter "
             "implementation: (input + value * tensor1 / tensor2) for all dtypes."
         )
-    return pointwise()(op, input, tensor1, tensor2, value)
+    made: Inferred = pointwise()(op, input, tensor1, tensor2, value)
+    check_number(value, made.results[0].dtype)
+    return made
+
+
+@elementwise
+def _addcmul(op: Op, input: Spec, tensor1: Spec, tensor2: Spec, value: Any) -> Any:
+    made: Inferred = pointwise(reject=unmade("addcmul_cpu_out", BOOL))(op, input, tensor1, tensor2, value)
+    check_number(value, made.results[0].dtype)
+    return made
 
 
 @elementwise
@@ -99,6 +109,8 @@ def _lerp(op: Op, input: Spec, end: Spec, weight: Any) -> Any:
     if input.dtype.category <= INT:
         kernel = "lerp_kernel_tensor" if isinstance(weight, Spec) else "lerp_kernel_scalar"
         raise NotImplementedError(f'"{kernel}" not implemented for \'{input.dtype.legacy}\'')
+    if not isinstance(weight, Spec):
+        check_number(weight, input.dtype)
     return pointwise()(op, input, end, weight)
 
 
@@ -129,7 +141,7 @@ op("square(Tensor input) -> Tensor", meta=_square, inplace=True, node="PowBackwa
 op("pow(Tensor|Scalar input, Tensor|Scalar exponent) -> Tensor", meta=_pow, inplace=True,
    doc="input ** exponent.")
 op("addcmul(Tensor input, Tensor tensor1, Tensor tensor2, *, Scalar value=1) -> Tensor",
-   meta=pointwise(reject=unmade("addcmul_cpu_out", BOOL)), inplace=True, doc="input + value * tensor1 * tensor2.")
+   meta=_addcmul, inplace=True, doc="input + value * tensor1 * tensor2.")
 op("addcdiv(Tensor input, Tensor tensor1, Tensor tensor2, *, Scalar value=1) -> Tensor", meta=_addcdiv, inplace=True,
    doc="input + value * tensor1 / tensor2.")
 op("lerp(Tensor input, Tensor end, Tensor|Scalar weight) -> Tensor", meta=_lerp, inplace=True,

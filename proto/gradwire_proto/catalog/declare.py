@@ -489,6 +489,8 @@ def _inplace_meta(base: Op) -> Meta:
             if hasattr(e, "would_be"):
                 check_written(target, e.would_be)
             raise
+        if base.name == "abs" and target.dtype.is_complex:
+            raise RuntimeError("In-place abs is not supported for complex tensors.")
         check_written(target, made.results[0], base.name == "fill")
         return Inferred((target,), made.compute)
 
