@@ -7,6 +7,7 @@ the one that they are to work beside does not.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import threading
@@ -41,10 +42,9 @@ def keep_apart() -> None:
         _left = core
         others = cores() - {core}
         for t in list(_helpers) if others else ():
-            try:
-                os.sched_setaffinity(t, others)
-            except OSError:  # it has ended
-                _helpers.remove(t)
+            with contextlib.suppress(OSError):
+                if os.path.exists(f"/proc/self/task/{t}"):  # else it has ended, and the number may be another's
+                    os.sched_setaffinity(t, others)
 
 
 def _enlist() -> None:
