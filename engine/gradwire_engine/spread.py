@@ -89,6 +89,8 @@ PIECES = 4
 """Ranges of a loop for each core at most: one that is late leaves some of its own to the others."""
 WORTH = 1.2
 """How much sooner cores together must be done with a loop than one of them, for it to be shared."""
+SOLO = 4
+"""Steps that are never worth sharing."""
 AGAIN = 64
 """Of loops that were not worth it so many go by until one is tried again."""
 _sooner: dict[Any, tuple[float, int]] = {}
@@ -101,7 +103,7 @@ def share_loop(loop: Callable[..., None], args: Sequence[Any], length: int, step
     A compiled loop may take all that a core has, unlike NumPy's functions: where that is but half of one, having
     hardware threads, or others are busy there, a second is no help. So it is measured how much sooner it was done.
     """
-    if length <= step:
+    if length <= SOLO * step:
         loop(*args, 0, length)
         return
     began = perf_counter_ns()

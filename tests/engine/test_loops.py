@@ -87,6 +87,7 @@ def test_loops_make_what_array_functions_do(c: Case, floats: str, monkeypatch: p
     monkeypatch.setattr(loops, "STEP", 8)
     monkeypatch.setattr(loops, "LEAST", 1)
     monkeypatch.setattr(spread, "WAKING", 0)
+    monkeypatch.setattr(spread, "SOLO", 1)
     looped = everything(c, floats)
     monkeypatch.setattr(loops, "fit", lambda *a, **k: False)
     tolerance = 1e-10 if floats == "float64" else 3e-5

@@ -208,7 +208,8 @@ def _cross_entropy(xp: Any, x: Any, t: Any, weight: Any, reduction: str, ignore_
         return handed(out[0], losses, spec[0].shape), handed(out[1], logs, spec[1].shape)
     total = norms.total(losses)
     if reduction == "mean":
-        total = xp.divide(total, norms.total(weights))
+        whole = norms.total(weights)
+        total = total / whole if whole else xp.divide(total, whole)
     loss = filled(out[0], xp.asarray(total, x.dtype))
     return loss, handed(out[1], logs, spec[1].shape)
 
