@@ -17,8 +17,8 @@ SIDE = 64
 """Columns that a product should have at least: samples that have fewer lie side by side."""
 SUMMED = 256
 """The same where columns are what is summed over: each product is added to a sum of the weight's size."""
-PARTS = 8
-"""Into how many parts the sum over samples is taken apart, at most."""
+PARTS, ROOM = 8, 2**22
+"""Into how many parts the sum over samples is taken apart, at most, and how many elements all of them may have."""
 Ints = Sequence[int]
 
 
@@ -86,7 +86,7 @@ def of_weight(grad: Any, x: Any, windows: Windows, shape: tuple[int, ...]) -> An
     from gradwire_engine.loops import windows as loop
 
     grad, x = windows.images(grad), windows.images(x)
-    step = -(-len(x) // PARTS)
+    step = -(-len(x) // max(1, min(PARTS, ROOM // math.prod(shape))))
     parts = -(-len(x) // step)
     sums = np.empty((parts, windows.groups, math.prod(shape[1:]), shape[0] // windows.groups), x.dtype)
     use_threads(parts == 1)

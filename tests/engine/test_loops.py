@@ -246,6 +246,7 @@ def test_blocks_of_windows_are_laid_in_parts(monkeypatch: pytest.MonkeyPatch) ->
     whole = everything(c, "float64")
     for size in (1, 200, 1000):
         monkeypatch.setattr(columns, "BLOCK", size)
+        monkeypatch.setattr(columns, "ROOM", size)
         for a, b in zip(everything(c, "float64"), whole, strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-12)
 
