@@ -125,3 +125,9 @@ def test_what_torch_keeps_beside_layers():
     consume_prefix_in_state_dict_if_present(state, "module.")
     assert list(state) == ["0.weight", "0.bias"]
     assert list(state._metadata) == ["", "0"]
+
+
+def test_layers_by_torchs_path():
+    from gradwire.nn.modules import Conv2d, Linear
+
+    assert (Conv2d, Linear) == (nn.Conv2d, nn.Linear)

@@ -44,6 +44,7 @@ def _load() -> dict[str, Any]:
     for part in (activation, adaptive, attention, containers, conv, lazy, linear, loss, norm, rnn, transformer):
         made |= {n: v for n, v in vars(part).items() if isinstance(v, type) and issubclass(v, Module)
                  and n[0] != "_"}  # fmt: skip
+    vars(modules).update({n: v for n, v in made.items() if isinstance(v, type)})
     return made
 
 
