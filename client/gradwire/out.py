@@ -15,20 +15,55 @@ from gradwire_proto.catalog.arithmetic import CPP_NAME
 from gradwire_proto.catalog.declare import check_writable
 
 F = TypeVar("F", bound=Callable[..., Any])
-ADAPTS = frozenset({"sum", "mean", "prod", "nansum", "cumsum", "cumprod", "logsumexp", "std", "var", "nanmean"})
+ADAPTS = frozenset({"sum", "prod", "nansum", "cumsum", "cumprod", "nanmean"})
 """Reductions that compute in the type of ``out``."""
 APART = frozenset({
     "cat", "gather", "index_add", "index_copy", "index_reduce", "index_select", "masked_select", "scatter",
     "scatter_add", "scatter_reduce", "take",
 })  # fmt: skip
 """Functions of which ``out`` may share no memory with an argument; others here compute before they write."""
-MISMATCH = "Expected the dtype for input and out to match, but got {} for input's dtype and {} for out's dtype."
-SCALAR_TYPE = "Expected object of scalar type {} but got scalar type {} for argument 'out'"
-WORDS = {
-    "amax": MISMATCH, "amin": MISMATCH, "complex": SCALAR_TYPE, "polar": SCALAR_TYPE,
-    "multinomial": "multinomial expects {} tensor out, got: {}",
+MISMATCH = "Expected the dtype for input and out to match, but got {made} for input's dtype and {out} for out's dtype."
+SCALAR_TYPE = "Expected object of scalar type {made} but got scalar type {out} for argument 'out'"
+WORDS: dict[str, str] = {
+    **dict.fromkeys(("amax", "amin"), MISMATCH),
+    **dict.fromkeys(("complex", "polar"), SCALAR_TYPE),
+    **dict.fromkeys(("abs", "bitwise_not", "ceil", "conj_physical", "floor", "frac", "hardshrink", "neg",
+                      "round", "sgn", "sign", "trunc"),
+                    "Found dtype {out} but expected {made}"),
+    **dict.fromkeys(("cummax", "cummin", "logcumsumexp"), "expected scalar_type {made} but found {out}"),
+    **dict.fromkeys(("dot", "vdot"), "result dtype {out} does not match input dtype {made}"),
+    **dict.fromkeys(("all", "any"), "{name} only supports bool tensor for result, got: {out}"),
+    **dict.fromkeys(("index_select", "masked_select"), "{name}(): self and result must have the same scalar type"),
+    **dict.fromkeys(("isneginf", "isposinf", "signbit"), "{name} does not support non-boolean outputs."),
+    **dict.fromkeys(("quantile", "nanquantile"), "quantile() out tensor must be same dtype as the input tensor"),
+    **dict.fromkeys(("nonzero", "nonzero_static"),
+                    "{name}: Expected out tensor to have scalar type {made} but got scalar type{out}"),
+    "float_power": "the output given to {name} has dtype {out} but the operation's result requires dtype {made}",
+    "heaviside": "heaviside is not yet implemented for tensors with different dtypes.",
+    "inner": "tensordot: Expected the output tensor to have dtype {made}, but got an output tensor with dtype {out}",
+    "kthvalue": "output values must be of same type as input",
+    "mode": "expected scalar type '{made}' but got '{out}' for values output",
+    "multinomial": "multinomial expects {made} tensor out, got: {out}",
+    "nan_to_num": "nan_to_num: dtype of out: {out} should be same as input: {made}",
+    "take": "take(): self and out expected to have the same dtype, but got self.dtype = {made} and out.dtype = {out}",
+    "where": "Expected out type to be {made} but got {out}",
 }  # fmt: skip
-"""What some functions say where ``out`` is of another type, by the type of the result and that of ``out``."""
+"""What some functions say where ``out`` is of another type than the result, by both types' names."""
+CAST = "result type {made} can't be cast to the desired output type {out}"
+CATS = frozenset({"cat", "column_stack", "dstack", "hstack", "stack", "vstack"})
+CASTS: dict[str, str] = {
+    **dict.fromkeys(("addr", "diff", "eye", "kron", "outer", "polygamma", "std", "var"), CAST),
+    **dict.fromkeys(CATS, "torch.cat(): input types can't be cast to the desired output type {out}"),
+    **dict.fromkeys(("cholesky_inverse", "cholesky_solve", "matrix_power"),
+                    "{name}: Expected result to be safely castable from {made} dtype, but got result with dtype {out}"),
+    "logsumexp": "logsumexp(): Expected floating point type for result tensor, but got: {out}",
+    "mean": "mean.dtype_out(): input types can't be cast to the desired output type {out}",
+    "mvlgamma": f"mvlgamma: {CAST}",
+    "orgqr": "torch.linalg.householder_product: Expected result to be safely castable from {made} dtype, but got "
+             "result with dtype {out}",
+}  # fmt: skip
+"""What functions that convert to the type of ``out`` say where that is none of such numbers. Element-wise ones do, too.
+"""
 
 
 def takes_out(f: F) -> F:
@@ -128,16 +163,17 @@ def _store(name: str, made: Tensor, out: Tensor, inputs: list[Tensor], pointwise
 
 
 def _check_dtype(name: str, made: Tensor, out: Tensor, pointwise: bool) -> None:
-    if name in WORDS:
-        raise RuntimeError(WORDS[name].format(made.dtype.legacy, out.dtype.legacy))
     if name in ADAPTS:
         return
-    if not pointwise:
+    said = WORDS.get(name)
+    if said is None and (pointwise or name in CASTS):
+        if made.dtype.category <= out.dtype.category:
+            return
+        said = CASTS.get(name, CAST)
+    if said is None:
         raise RuntimeError(
             f"Expected out tensor to have dtype {CPP_NAME.get(made.dtype.name, 'bool')}, but got "
             f"{CPP_NAME.get(out.dtype.name, 'bool')} instead"
         )
-    if made.dtype.category > out.dtype.category:
-        raise RuntimeError(
-            f"result type {made.dtype.legacy} can't be cast to the desired output type {out.dtype.legacy}"
-        )
+    kind = TypeError if name in CATS else RuntimeError
+    raise kind(said.format(name=name, made=made.dtype.legacy, out=out.dtype.legacy))

@@ -203,7 +203,7 @@ def range_(start: Any = 0, end: Any = None, step: Any = 1, *, out: Tensor | None
     if end is None:
         start, end = 0, start
     last = start + step * int((end - start) / step) + step / 2 if step else end
-    made = ops.arange(start, last, step, dtype=dtype or default_dtype())
+    made = ops.arange(start, last, step, dtype=dtype or (default_dtype() if out is None else out.dtype))
     return _stored(made, out, requires_grad, device, layout)
 
 
@@ -243,7 +243,7 @@ def logspace(start: Any, end: Any, steps: int, base: float = 10.0, *, out: Tenso
 def eye(n: int, m: int | None = None, *, out: Tensor | None = None, dtype: DType | None = None, layout: Any = None,
         device: Any = None, pin_memory: bool = False, requires_grad: bool = False) -> Tensor:  # fmt: skip
     """Ones on the diagonal, zeros elsewhere."""
-    made = ops.eye(n, n if m is None else m, dtype=dtype or default_dtype())
+    made = ops.eye(n, n if m is None else m, dtype=dtype or (default_dtype() if out is None else out.dtype))
     return _stored(made, out, requires_grad, device, layout)
 
 

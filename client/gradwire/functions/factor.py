@@ -126,7 +126,7 @@ def householder_product(A: Tensor, tau: Tensor) -> Tensor:
     return ops.sub(ops.slice(identity(A, m), -1, 0, n), matmul(v, matmul(t, top)))
 
 
-@export("orgqr", "Tensor.orgqr")
+@export("orgqr", "Tensor.orgqr", out=True)
 def orgqr(input: Tensor, input2: Tensor) -> Tensor:
     """The first columns of the product of Householder reflections."""
     return householder_product(input, input2)

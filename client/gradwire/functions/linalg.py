@@ -47,7 +47,7 @@ def inv(A: Tensor) -> Tensor:
     return ops.linalg_inv_ex(A, "linalg.inv")[0]
 
 
-@export("inverse", "Tensor.inverse")
+@export("inverse", "Tensor.inverse", out=True)
 def inverse(input: Tensor) -> Tensor:
     """The inverse of a square matrix."""
     return inv(input)
@@ -150,7 +150,7 @@ def linalg_slogdet(A: Tensor) -> Any:
     return return_types.linalg_slogdet(*ops.linalg_slogdet(A))
 
 
-@export("slogdet", "Tensor.slogdet")
+@export("slogdet", "Tensor.slogdet", out=True)
 def slogdet(input: Tensor) -> Any:
     """Sign, and logarithm of the absolute value, of the determinant."""
     return return_types.slogdet(*ops.linalg_slogdet(input))

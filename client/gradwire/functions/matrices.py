@@ -177,7 +177,7 @@ def linalg_matrix_power(A: Tensor, n: int) -> Tensor:
         A = matmul(A, A)
 
 
-@export("matrix_power", "Tensor.matrix_power")
+@export("matrix_power", "Tensor.matrix_power", out=True)
 def matrix_power(input: Tensor, n: int) -> Tensor:
     """input times itself n times; of the inverse where n is negative."""
     return linalg_matrix_power(input, n)

@@ -34,7 +34,7 @@ for _name in ("sort", "topk", "kthvalue", "mode", "cummax", "cummin"):
     export(_name, f"Tensor.{_name}")(_with_names(_name))
 
 
-@export("argsort", "Tensor.argsort")
+@export("argsort", "Tensor.argsort", out=True)
 def argsort(input: Tensor, dim: int = -1, descending: bool = False, *, stable: bool = False) -> Tensor:
     """The indices that sort a tensor along a dim."""
     return ops.sort(input, dim, descending, stable)[1]
