@@ -21,11 +21,19 @@ import sys
 from importlib import metadata
 from typing import Any
 
+from gradwire import amp as amp
 from gradwire import autograd as autograd
 from gradwire import bind as _bind
 from gradwire import nn as nn
 from gradwire import random as random
 from gradwire import types as _types
+from gradwire.amp.autocast_mode import (
+    autocast,
+    get_autocast_dtype,
+    is_autocast_enabled,
+    set_autocast_dtype,
+    set_autocast_enabled,
+)
 from gradwire.autograd.anomaly_mode import is_anomaly_check_nan_enabled, is_anomaly_enabled, set_anomaly_enabled
 from gradwire.autograd.grad_mode import enable_grad, inference_mode, is_grad_enabled, no_grad, set_grad_enabled
 from gradwire.autograd.inference import is_inference_mode_enabled
@@ -78,7 +86,9 @@ __all__ = [
     "Session",
     "Size",
     "Tensor",
+    "amp",
     "attach",
+    "autocast",
     "autograd",
     "compile",
     "connect",
@@ -90,6 +100,7 @@ __all__ = [
     "enable_grad",
     "finfo",
     "func",
+    "get_autocast_dtype",
     "get_default_device",
     "get_default_dtype",
     "get_rng_state",
@@ -98,6 +109,7 @@ __all__ = [
     "initial_seed",
     "is_anomaly_check_nan_enabled",
     "is_anomaly_enabled",
+    "is_autocast_enabled",
     "is_grad_enabled",
     "is_inference_mode_enabled",
     "layout",
@@ -110,6 +122,8 @@ __all__ = [
     "save",
     "seed",
     "set_anomaly_enabled",
+    "set_autocast_dtype",
+    "set_autocast_enabled",
     "set_default_device",
     "set_default_dtype",
     "set_grad_enabled",

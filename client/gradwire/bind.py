@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 from gradwire import functions
+from gradwire.amp.rules import COMPOSED, in_float32
 from gradwire.dispatch import call, function_of
 from gradwire.export import EXPORTS
 from gradwire.tensor import Tensor
@@ -51,6 +52,8 @@ def bind(package: ModuleType) -> None:
     for found in pkgutil.iter_modules(functions.__path__):
         importlib.import_module(f"{functions.__name__}.{found.name}")
     for name, made in EXPORTS.items():
+        if name.rpartition(".")[2] in COMPOSED:
+            made = in_float32(made)
         if name.startswith("property:Tensor."):
             shown = made if isinstance(made, property) else property(made)
             setattr(Tensor, name.removeprefix("property:Tensor."), shown)

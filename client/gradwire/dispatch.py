@@ -9,7 +9,7 @@ import itertools
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import Any
 
 from gradwire import memory, out
@@ -35,12 +35,13 @@ _PROTO = dtypes.__file__.rpartition("/")[0] + "/"
 class _Mode(threading.local):
     grad = True
     apart = False
-    """Whether ops go another way, since there are vmaps, hooks for what they save, or inference mode."""
+    """Whether ops go another way, since there are vmaps, hooks for what they save, autocast, or inference mode."""
     no_packing: str | None = None
     """Why there must be no hooks for what ops save."""
     _inference = False
     _batching: tuple[Any, ...] = ()
     _packing: tuple[tuple[Callable[[Any], Any], Callable[[Any], Any]], ...] = ()
+    _casting: dict[str, DType] = MappingProxyType({})  # type: ignore[assignment]
 
     @property
     def batching(self) -> tuple[Any, ...]:
@@ -50,7 +51,7 @@ class _Mode(threading.local):
     @batching.setter
     def batching(self, value: tuple[Any, ...]) -> None:
         self._batching = value
-        self.apart = bool(value or self._packing or self._inference)
+        self._see()
 
     @property
     def packing(self) -> tuple[tuple[Callable[[Any], Any], Callable[[Any], Any]], ...]:
@@ -60,7 +61,7 @@ class _Mode(threading.local):
     @packing.setter
     def packing(self, value: tuple[tuple[Callable[[Any], Any], Callable[[Any], Any]], ...]) -> None:
         self._packing = value
-        self.apart = bool(value or self._batching or self._inference)
+        self._see()
 
     @property
     def inference(self) -> bool:
@@ -70,7 +71,20 @@ class _Mode(threading.local):
     @inference.setter
     def inference(self, value: bool) -> None:
         self._inference = value
-        self.apart = bool(value or self._batching or self._packing)
+        self._see()
+
+    @property
+    def casting(self) -> dict[str, DType]:
+        """The types that autocast has products done in, by the kinds of device that it is on for. Never changed."""
+        return self._casting
+
+    @casting.setter
+    def casting(self, value: dict[str, DType]) -> None:
+        self._casting = value
+        self._see()
+
+    def _see(self) -> None:
+        self.apart = bool(self._batching or self._packing or self._casting or self._inference)
 
 
 mode = _Mode()
@@ -190,13 +204,22 @@ def call(op: Op, args: Sequence[Any], kwargs: dict[str, Any], method: bool = Fal
         TypeError, RuntimeError, IndexError, ValueError: torch's, for what arguments, shapes and types show.
     """
     if mode.apart:
+        if mode.casting:
+            from gradwire.amp.rules import cast
+
+            args, kwargs = cast(op, args, kwargs)
         if mode.batching:
             from gradwire.func.batched import apply
-        elif mode.inference:
+
+            return apply(op, args, kwargs)
+        if mode.inference:
             from gradwire.autograd.inference import apply
-        else:
+
+            return apply(op, args, kwargs)
+        if mode.packing:
             from gradwire.autograd.saved import apply
-        return apply(op, args, kwargs)
+
+            return apply(op, args, kwargs)
     key: list[Any] = [op, mode.grad]
     tensors: list[Tensor] = []
     for v in args:

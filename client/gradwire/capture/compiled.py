@@ -119,7 +119,7 @@ class Compiled:
         return made
 
     def _describe(self, args: Any, kwargs: dict[str, Any], key: list[Any], tensors: list[Tensor]) -> Session:
-        key += mode.grad, default_dtype(), anomaly.mode.enabled
+        key += mode.grad, default_dtype(), anomaly.mode.enabled, mode.apart and tuple(mode.casting.items())
         for v in args:
             describe(v, key, tensors)
         for name, v in kwargs.items():
