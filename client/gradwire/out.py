@@ -58,7 +58,7 @@ CASTS: dict[str, str] = {
                     "{name}: Expected result to be safely castable from {made} dtype, but got result with dtype {out}"),
     "logsumexp": "logsumexp(): Expected floating point type for result tensor, but got: {out}",
     "mean": "mean.dtype_out(): input types can't be cast to the desired output type {out}",
-    "mvlgamma": f"mvlgamma: {CAST}",
+    "mvlgamma": "mvlgamma: result type {made} can't be cast to the desired output type {made}",
     "orgqr": "torch.linalg.householder_product: Expected result to be safely castable from {made} dtype, but got "
              "result with dtype {out}",
 }  # fmt: skip
