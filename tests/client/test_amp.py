@@ -199,3 +199,14 @@ def test_one_that_is_not_enabled_does_nothing_but_step():
     scaler = torch.amp.GradScaler("cpu", enabled=False)
     assert descend(scaler, 3) == [-0.5, -0.5]
     assert scaler.get_scale() == 1
+
+
+@pytest.mark.parametrize("layer", [torch.nn.GRU, torch.nn.GRUCell])
+def test_a_gated_recurrence_keeps_its_state_in_float32(layer):
+    m, x = layer(3, 2), torch.ones(4, 3)
+    with torch.autocast("cpu"):
+        made = m(x)
+    h = made[0] if isinstance(made, tuple) else made
+    assert h.dtype is torch.float32
+    h.sum().backward()
+    assert all(p.grad.dtype is torch.float32 for p in m.parameters())

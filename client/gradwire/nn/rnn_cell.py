@@ -59,6 +59,8 @@ def _gru(x: Tensor, w_ih: Tensor, w_hh: Tensor, b_ih: Tensor | None, b_hh: Tenso
         of_both, of_new = ops.split_with_sizes(ops.linear(h, w_hh, b_hh), parts, 1)
         r, z = ops.split(ops.sigmoid(ops.add(gates[0], of_both)), n, 1)
         new = ops.tanh(ops.addcmul(gates[1], r, of_new))
+        if new.dtype is not h.dtype:  # autocast's products are narrower, and lerp mixes no types
+            new, z = ops.to_dtype(new, h.dtype), ops.to_dtype(z, h.dtype)
         return (ops.lerp(new, h, z),)
 
     return ops.split_with_sizes(ops.linear(x, w_ih, b_ih), parts, -1), step
