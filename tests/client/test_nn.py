@@ -298,3 +298,16 @@ def test_types_of_modules():
     with pytest.warns(UserWarning, match="Complex modules are a new feature"):
         net.to(torch.complex64)
     assert net.weight.dtype is torch.complex64
+
+
+def test_inputs_have_names():
+    x, y = torch.tensor([[1.0, 2.0]]), torch.tensor([1])
+    loss = nn.CrossEntropyLoss()
+    assert loss(input=x, target=y).item() == loss(x, target=y).item() == loss(x, y).item()
+    assert nn.ReLU()(input=x).tolist() == x.tolist()
+    assert nn.PoissonNLLLoss()(log_input=x, target=x).item() == nn.PoissonNLLLoss()(x, x).item()
+    assert nn.TripletMarginLoss()(anchor=x, positive=x, negative=x + 9).item() == 0
+    for layer, name in ((loss, "weight"), (loss, "targets"), (nn.ReLU(), "inplace"), (nn.Dropout(), "training")):
+        with pytest.raises(TypeError) as e:
+            layer(x, **{name: y})
+        assert str(e.value) == f"{type(layer).__name__}.forward() got an unexpected keyword argument '{name}'"

@@ -11,7 +11,7 @@ from gradwire.nn import functional as F
 from gradwire.nn.activation import PairwiseDistance
 from gradwire.nn.linear import Linear
 from gradwire.nn.module import Module
-from gradwire.nn.table import declared, with_constructor
+from gradwire.nn.table import declared, named_inputs, with_constructor
 from gradwire.tensor import Tensor
 
 
@@ -105,8 +105,11 @@ def _loss(text: str, function: str, check: Callable[[dict[str, Any]], None] = la
             else:
                 setattr(self, k, v)
 
-    def forward(self: Any, *inputs: Tensor) -> Any:
-        return run(*inputs, **{n: getattr(self, n) for n in names})
+    def forward(self: Any, *inputs: Tensor, **named: Tensor) -> Any:
+        if name == "PoissonNLLLoss" and "log_input" in named:
+            named["input"] = named.pop("log_input")  # torch's name for its input, which is not what log_input says
+        given = named_inputs(name, run, (*names, "size_average", "reduce"), named)
+        return run(*inputs, **given, **{n: getattr(self, n) for n in names})
 
     doc = f"A layer of :func:`gradwire.nn.functional.{function}`."
     base = _WeightedLoss if "weight" in names else _Loss

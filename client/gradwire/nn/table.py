@@ -57,6 +57,18 @@ def with_constructor(name: str, told: inspect.Signature, bases: tuple[type, ...]
     return type(name, bases, {"__init__": init, "__doc__": doc, "__module__": "gradwire.nn", **members})
 
 
+def named_inputs(layer: str, run: Callable[..., Any], own: Iterable[str], named: dict[str, Any]) -> dict[str, Any]:
+    """Inputs of a layer that are given by the names that its function has for them.
+
+    Raises:
+        TypeError: there is none of that name, or it is the layer's own.
+    """
+    for n in named:
+        if n in own or n in ("training", "inplace") or n not in inspect.signature(run).parameters:
+            raise TypeError(f"{layer}.forward() got an unexpected keyword argument '{n}'")
+    return named
+
+
 def layer(text: str, function: str, shown: str = "", *, fill: Callable[[dict[str, Any]], None] = lambda given: None,
           buffers: tuple[str, ...] = ()) -> type:  # fmt: skip
     """A layer that only calls a function.
@@ -80,8 +92,8 @@ def layer(text: str, function: str, shown: str = "", *, fill: Callable[[dict[str
             self.register_buffer(b, given.pop(b))
         self.__dict__.update(given)
 
-    def forward(self: Any, *inputs: Any) -> Any:
-        kwargs = {n: getattr(self, n) for n in names}
+    def forward(self: Any, *inputs: Any, **named: Any) -> Any:
+        kwargs = {**named_inputs(name, run, names, named), **{n: getattr(self, n) for n in names}}
         if trains:
             kwargs["training"] = self.training
         return run(*inputs, **kwargs)
@@ -103,4 +115,4 @@ def layers(rows: Iterable[tuple[str, ...]]) -> dict[str, type]:
     return {c.__name__: c for c in made}
 
 
-__all__ = ["declared", "layer", "layers", "with_constructor"]
+__all__ = ["declared", "layer", "layers", "named_inputs", "with_constructor"]
