@@ -165,3 +165,14 @@ def test_a_default_device_is_that_of_new_tensors_alone():
             assert made.device == x.device
     with pytest.raises(RuntimeError, match="^Expected one of cpu, cuda, .* device type at start of device string: foo"):
         torch.set_default_device("foo")
+
+
+def test_programs_that_look_for_an_accelerator_find_the_sessions_device():
+    on_gpu = torch.cuda.is_available()
+    assert torch.accelerator.is_available() is on_gpu
+    assert torch.accelerator.device_count() == torch.cuda.device_count() == int(on_gpu)
+    found = torch.accelerator.current_accelerator()
+    assert (found.type if found else "cpu") == ("cuda" if on_gpu else "cpu")
+    assert not torch.backends.mps.is_available()
+    torch.backends.cudnn.deterministic = True
+    assert torch.backends.cudnn.is_available() is on_gpu

@@ -14,6 +14,7 @@ from gradwire.export import export
 from gradwire.functions.convert import as_dtype, to
 from gradwire.session import numpy_dtype
 from gradwire.tensor import Tensor, infer, tensor_of
+from gradwire.types import device as device_type
 from gradwire_proto import dtypes
 from gradwire_proto.dtypes import DType
 from gradwire_proto.spec import spec
@@ -123,13 +124,25 @@ def new_tensor(self: Tensor, data: Any, *, dtype: DType | None = None, device: A
     return tensor(data, dtype=dtype or self.dtype, device=device, requires_grad=requires_grad)
 
 
-@export("cuda.is_available")
+@export("cuda.is_available", "accelerator.is_available", "backends.cuda.is_built", "backends.cudnn.is_available")
 def cuda_is_available() -> bool:
     """Whether the current session is on a GPU."""
     return sessions.current().device.startswith("cuda")
 
 
-@export("cuda.device_count")
+@export("cuda.device_count", "accelerator.device_count")
 def cuda_device_count() -> int:
     """How many GPUs the current session has: a session is on one device."""
     return int(cuda_is_available())
+
+
+@export("accelerator.current_accelerator")
+def current_accelerator(check_available: bool = False) -> device_type | None:
+    """The kind of device that the current session's GPU is of, None without one."""
+    return device_type("cuda") if cuda_is_available() else None
+
+
+@export("backends.mps.is_available", "backends.mps.is_built")
+def mps_is_available() -> bool:
+    """Sessions are on CPUs and CUDA's GPUs."""
+    return False
