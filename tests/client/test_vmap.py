@@ -133,3 +133,27 @@ def test_refusals(call, error, text):
     with pytest.raises(error, match=text):
         call()
     assert not mode.batching
+
+
+def test_custom_functions_that_are_recorded_inside_are_refused():
+    class Square(torch.autograd.Function):
+        generate_vmap_rule = True
+
+        @staticmethod
+        def forward(x):
+            return x * x
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            ctx.save_for_backward(*inputs)
+
+        @staticmethod
+        def backward(ctx, grad):
+            return grad * 2 * ctx.saved_tensors[0]
+
+    x = torch.arange(3.0)
+    assert torch.vmap(Square.apply)(x).tolist() == [0, 1, 4]
+    wanting = x.clone().requires_grad_()
+    for f in (lambda: torch.vmap(torch.func.grad(Square.apply))(x), lambda: torch.vmap(Square.apply)(wanting)):
+        with pytest.raises(NotImplementedError, match="vmap over the custom function Square while its gradient is rec"):
+            f()

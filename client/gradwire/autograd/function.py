@@ -241,6 +241,11 @@ class Function:
         recorded = dispatch.mode.grad and any(t.requires_grad for t in tensors)
         if recorded:
             forbid(f"records the custom function {cls.__name__}", "call it outside")
+            if any(t._is_batched for t in tensors):
+                raise NotImplementedError(
+                    f"vmap over the custom function {cls.__name__} while its gradient is recorded is not supported: "
+                    "take the gradient of what is not inside vmap, or call it on the whole batch"
+                )
         ctx = Context(cls, tuple(isinstance(a, Tensor) and a.requires_grad for a in args))
         ctx._tensors = frozenset(i for i, a in enumerate(args) if isinstance(a, Tensor))
         before, dispatch.mode.grad = dispatch.mode.grad, False
