@@ -311,3 +311,12 @@ def test_inputs_have_names():
         with pytest.raises(TypeError) as e:
             layer(x, **{name: y})
         assert str(e.value) == f"{type(layer).__name__}.forward() got an unexpected keyword argument '{name}'"
+
+
+def test_a_shallow_copy_shares_what_is_registered():
+    net = nn.Linear(2, 2)
+    twin = copy.copy(net)
+    assert twin is not net
+    assert twin.weight is net.weight
+    twin.training = False
+    assert net.training

@@ -151,6 +151,12 @@ class Module:
         names = [*dir(type(self)), *self.__dict__, *self._parameters, *self._modules, *self._buffers]
         return sorted(n for n in names if not n[0].isdigit())
 
+    def __copy__(self) -> Any:
+        """One that shares all that is registered, as Python makes of objects that can be pickled."""
+        made = type(self).__new__(type(self))
+        made.__dict__.update(self.__dict__)
+        return made
+
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         made = memo[id(self)] = type(self).__new__(type(self))
         made.__dict__.update({k: copy.deepcopy(v, memo) for k, v in self.__dict__.items()})
