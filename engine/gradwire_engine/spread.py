@@ -98,7 +98,8 @@ _sooner: dict[Any, tuple[float, int]] = {}
 
 def share_loop(loop: Callable[..., None], args: Sequence[Any], length: int, step: int) -> None:
     """Call ``loop(*args, a, b)`` for ranges that are 0 to ``length`` together, as :func:`share` does, but as few as
-    keep the cores busy once ``step`` of them are done.
+    keep the cores busy once ``step`` of them are done. All start at multiples of that: what its rows add up to in one
+    place is added by one thread.
 
     A compiled loop may take all that a core has, unlike NumPy's functions: where that is but half of one, having
     hardware threads, or others are busy there, a second is no help. So it is measured how much sooner it was done.
@@ -118,7 +119,8 @@ def share_loop(loop: Callable[..., None], args: Sequence[Any], length: int, step
         _sooner[loop] = sooner, skipped + 1
     else:
         ranges = max(len(cores()), min(PIECES * len(cores()), left // max(1, WAKING)))
-        _take(lambda a, b: loop(*args, a, b), step, length, -(-(length - step) // ranges), True)
+        each = -(-(length - step) // (ranges * step)) * step
+        _take(lambda a, b: loop(*args, a, b), step, length, each, True)
         _sooner[loop] = (sooner + left / (perf_counter_ns() - start)) / 2, 0
 
 

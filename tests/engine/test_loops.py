@@ -254,13 +254,17 @@ def test_blocks_of_windows_are_laid_in_parts(monkeypatch: pytest.MonkeyPatch) ->
 def test_each_range_of_a_loop_is_run_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(spread, "WAKING", 0)
     seen = np.zeros(1001, int)
+    starts = []
 
     def loop(a: int, b: int) -> None:
         seen[a:b] += 1
+        starts.append(a)
 
     for _ in range(3):
         spread.share_loop(loop, (), 1001, 10)
     assert (seen == 3).all()
+    assert len(starts) > 6
+    assert all(a % 10 == 0 for a in starts)  # rows that are summed in one place have one thread
 
 
 def test_what_threads_do_not_speed_up_is_left_to_one(monkeypatch: pytest.MonkeyPatch) -> None:
