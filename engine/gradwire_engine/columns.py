@@ -63,22 +63,23 @@ def forward(x: Any, weight: Any, windows: Windows, out: Any) -> None:
     """``out[samples, filters, ...]``, the convolution of ``x`` by ``weight[filters, channels / groups, ...]``."""
     from gradwire_engine.loops import windows as loop
 
-    x, made = windows.images(x), windows.images(out)
-    use_threads(len(x) == 1)  # samples are what cores share
-    loops.over(loop.forward, len(x), windows.work, x, windows.matrices(weight), windows.geometry,
-               windows.block(SIDE), made)  # fmt: skip
-    _into(made, out)
+    _run(loop.forward, x, weight, windows, out)
 
 
 def transposed(grad: Any, weight: Any, windows: Windows, out: Any) -> None:
     """The adjoint in ``x``: ``out[samples, channels, ...]`` of ``grad[samples, filters, ...]``."""
     from gradwire_engine.loops import windows as loop
 
-    grad, made = windows.images(grad), windows.images(out)
-    use_threads(len(made) == 1)
-    loops.over(loop.transposed, len(made), windows.work, grad, windows.matrices(weight), windows.geometry,
+    _run(loop.transposed, grad, weight, windows, out)
+
+
+def _run(loop: Any, given: Any, weight: Any, windows: Windows, out: Any) -> None:
+    given, made = windows.images(given), windows.images(out)
+    use_threads(len(given) == 1)  # samples are what cores share
+    loops.over(loop, len(given), windows.work, given, windows.matrices(weight), windows.geometry,
                windows.block(SIDE), made)  # fmt: skip
-    _into(made, out)
+    if not np.may_share_memory(made, out):
+        out[...] = made.reshape(out.shape)
 
 
 def of_weight(grad: Any, x: Any, windows: Windows, shape: tuple[int, ...]) -> Any:
@@ -93,8 +94,3 @@ def of_weight(grad: Any, x: Any, windows: Windows, shape: tuple[int, ...]) -> An
     loops.over(loop.of_weight, parts, windows.work * step, grad, x, windows.geometry, windows.block(SUMMED), step,
                sums)  # fmt: skip
     return sums.sum(axis=0).swapaxes(1, 2).reshape(shape)
-
-
-def _into(made: Any, out: Any) -> None:
-    if not np.may_share_memory(made, out):
-        out[...] = made.reshape(out.shape)

@@ -25,11 +25,16 @@ if _host.get("avx512f") and not config.CPU_FEATURES:
     config.CPU_FEATURES = f"{_host.flatten()},-prefer-256-bit"  # a third less time where exponentials are taken
 
 
-def _compiled(f: F, **options: Any) -> F:
+def kept(compile: Callable[..., F], *args: Any, **options: Any) -> F:
+    """What is compiled, to be found again by other processes where there is a folder to keep it in."""
     try:
-        return cast(F, njit(cache=True, nogil=True, error_model="numpy", **options)(f))
-    except RuntimeError:  # there is no folder that it could be kept in
-        return cast(F, njit(nogil=True, error_model="numpy", **options)(f))
+        return compile(*args, cache=True, **options)
+    except RuntimeError:
+        return compile(*args, **options)
+
+
+def _compiled(f: F, **options: Any) -> F:
+    return cast(F, kept(njit, f, nogil=True, error_model="numpy", **options))
 
 
 def exact(f: F) -> F:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numba import vectorize
 
-from gradwire_engine.loops.compiling import SUMS_IN_PARTS
+from gradwire_engine.loops.compiling import SUMS_IN_PARTS, kept
 from gradwire_engine.loops.lines import HALF, ONE, ZERO, exp
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -19,10 +19,7 @@ _THREE, _SIXTH = f4(3), f4(1 / 6)
 
 def _function(arguments: int) -> Callable[[F], Any]:
     signature = f"float32({','.join(['float32'] * arguments)})"
-    try:
-        return vectorize([signature], cache=True, fastmath=SUMS_IN_PARTS)
-    except RuntimeError:  # there is no folder that it could be kept in
-        return vectorize([signature], fastmath=SUMS_IN_PARTS)
+    return lambda f: kept(lambda **options: vectorize([signature], fastmath=SUMS_IN_PARTS, **options)(f))
 
 
 @_function(1)
