@@ -27,72 +27,43 @@ def reach(offset: int, stride: int, size: int, count: int) -> tuple[int, int]:
 
 
 @loop
-def lay(x: Any, n: int, geometry: Any, d: int, r: int, made: Any) -> None:
-    """Lay out windows ``made[channels, kd, kh, kw, samples, depth, rows, count]`` of samples from the ``n``-th of
-    ``x[samples, channels, ...]``, from the ``d``-th along depth and the ``r``-th along height."""
-    (kd, kh, kw), (sd, sh, sw), (pd, ph, pw), (dd, dh, dw) = geometry
-    channels, _, _, _, samples, outer, rows, count = made.shape
-    _, _, depth, height, width = x.shape
-    for c in range(channels):
-        for t in range(kd):
-            z = d * sd - pd + t * dd
-            front, back = reach(z, sd, depth, outer)
-            for u in range(kh):
-                h = r * sh - ph + u * dh
-                top, bottom = reach(h, sh, height, rows)
-                for v in range(kw):
-                    w = v * dw - pw
-                    low, high = reach(w, sw, width, count)
-                    if (back - front) * (bottom - top) * (high - low) < outer * rows * count:
-                        made[c, t, u, v] = 0
-                    for m in range(samples):
-                        i = U(n + m)
-                        for a in range(front, back):
-                            at = U(z + a * sd)
-                            if sw == 1:
-                                left = U(low + w)
-                                for y in range(top, bottom):
-                                    row = U(h + y * sh)
-                                    for j in range(high - low):
-                                        made[c, t, u, v, m, a, y, U(j) + U(low)] = x[i, c, at, row, U(j) + left]
-                            else:
-                                for y in range(top, bottom):
-                                    row = U(h + y * sh)
-                                    for j in range(low, high):
-                                        made[c, t, u, v, m, a, y, j] = x[i, c, at, row, U(w + j * sw)]
-
-
-@loop
-def add(laid: Any, n: int, geometry: Any, d: int, r: int, x: Any) -> None:
-    """What :func:`lay` takes apart put back: each element of a window is added to where it came from."""
+def lay(x: Any, n: int, geometry: Any, d: int, r: int, laid: Any, back: bool) -> None:
+    """Lay out windows ``laid[channels, kd, kh, kw, samples, depth, rows, count]`` of samples from the ``n``-th of
+    ``x[samples, channels, ...]``, from the ``d``-th along depth and the ``r``-th along height; or add what is laid
+    ``back`` to where it came from."""
     (kd, kh, kw), (sd, sh, sw), (pd, ph, pw), (dd, dh, dw) = geometry
     channels, _, _, _, samples, outer, rows, count = laid.shape
     _, _, depth, height, width = x.shape
     for c in range(channels):
         for t in range(kd):
             z = d * sd - pd + t * dd
-            front, back = reach(z, sd, depth, outer)
+            front, end = reach(z, sd, depth, outer)
             for u in range(kh):
                 h = r * sh - ph + u * dh
                 top, bottom = reach(h, sh, height, rows)
                 for v in range(kw):
                     w = v * dw - pw
                     low, high = reach(w, sw, width, count)
+                    if not back and (end - front) * (bottom - top) * (high - low) < outer * rows * count:
+                        laid[c, t, u, v] = 0
                     for m in range(samples):
                         i = U(n + m)
-                        for a in range(front, back):
-                            at = U(z + a * sd)
-                            if sw == 1:
-                                left = U(low + w)
-                                for y in range(top, bottom):
-                                    row = U(h + y * sh)
+                        for a in range(front, end):
+                            at, left = U(z + a * sd), U(low + w)
+                            for y in range(top, bottom):
+                                row = U(h + y * sh)
+                                if sw == 1 and back:
                                     for j in range(high - low):
                                         x[i, c, at, row, U(j) + left] += laid[c, t, u, v, m, a, y, U(j) + U(low)]
-                            else:
-                                for y in range(top, bottom):
-                                    row = U(h + y * sh)
+                                elif sw == 1:
+                                    for j in range(high - low):
+                                        laid[c, t, u, v, m, a, y, U(j) + U(low)] = x[i, c, at, row, U(j) + left]
+                                elif back:
                                     for j in range(low, high):
                                         x[i, c, at, row, U(w + j * sw)] += laid[c, t, u, v, m, a, y, j]
+                                else:
+                                    for j in range(low, high):
+                                        laid[c, t, u, v, m, a, y, j] = x[i, c, at, row, U(w + j * sw)]
 
 
 @loop
@@ -134,7 +105,7 @@ def forward(x: Any, weight: Any, geometry: Any, block: Any, out: Any, start: int
             for r in range(0, rows, block[2]):
                 high = min(block[2], rows - r)
                 laid = np.empty((channels, kd, kh, kw, some, deep, high, count), x.dtype)
-                lay(x, n, geometry, d, r, laid)
+                lay(x, n, geometry, d, r, laid, False)
                 columns = laid.reshape(groups, width, some * deep * high * count)
                 if whole and some == 1:
                     made = out[n].reshape(groups, filters, columns.shape[2])
@@ -171,7 +142,8 @@ def transposed(grad: Any, weight: Any, geometry: Any, block: Any, x: Any, start:
                 columns = np.empty((groups, width, size), x.dtype)
                 for g in range(groups):
                     np.dot(weight[g].T, given[g], columns[g])
-                add(columns.reshape(channels, kd, kh, kw, some, deep, high, count), n, geometry, d, r, x)
+                laid = columns.reshape(channels, kd, kh, kw, some, deep, high, count)
+                lay(x, n, geometry, d, r, laid, True)
 
 
 @loop
@@ -200,7 +172,7 @@ def of_weight(grad: Any, x: Any, geometry: Any, block: Any, step: int, sums: Any
                         take(grad, n, d, r, parts)
                         given = parts.reshape(groups, filters, size)
                     laid = np.empty((channels, kd, kh, kw, some, deep, high, count), x.dtype)
-                    lay(x, n, geometry, d, r, laid)
+                    lay(x, n, geometry, d, r, laid, False)
                     columns = laid.reshape(groups, width, size)
                     for g in range(groups):
                         np.dot(columns[g], given[g].T, product)
